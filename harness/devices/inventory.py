@@ -1,0 +1,226 @@
+"""The device inventory: what `devices.toml` says.
+
+The file is looked for under an explicit path, then `$HARNESS_DEVICES`, then as `devices.toml` in this folder or one above it.
+`results/` lies beside it. Without a file the machine itself, `local`, is the only device.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigError
+
+FILE_NAME = "devices.toml"
+ENVIRONMENT_VARIABLE = "HARNESS_DEVICES"
+RUNTIMES = ("ai-edge-litert", "tflite-runtime")
+
+_KEYS: dict[str, type] = {
+    "transport": str,
+    "runtime": str,
+    "python": str,
+    "core": int,
+    "temperature_limit_c": float,
+    "tags": list,
+    "become": str,
+    "power_cycle": str,
+}
+_KEYS_OF_TRANSPORT: dict[str, dict[str, type]] = {
+    "local": {},
+    "ssh": {"host": str, "user": str, "port": int, "identity": str},
+    "adb": {"serial": str},
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device as the inventory describes it; what the inventory leaves out is None."""
+
+    name: str
+    transport: str = "local"
+    runtime: str = RUNTIMES[0]
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    serial: str | None = None
+    python: str | None = None
+    core: int | None = None
+    temperature_limit_c: float | None = None
+    tags: tuple[str, ...] = ()
+    become: str | None = None
+    power_cycle: str | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The devices there are. `path` is None where no file was found and `local` is all there is."""
+
+    default: str
+    devices: tuple[Device, ...]
+    path: Path | None
+    results_dir: Path
+
+    def device(self, name: str | None = None) -> Device:
+        """Return the device called `name`, or the default one. Raises ConfigError that names the nearest."""
+        wanted = self.default if name is None else name
+        names = [device.name for device in self.devices]
+        if wanted not in names:
+            where = self.path or f"the devices (there is no {FILE_NAME})"
+            raise ConfigError(f"no device {wanted!r} in {where}{_nearest(wanted, names)}", f"devices: {', '.join(names)}")
+        return self.devices[names.index(wanted)]
+
+
+def load_inventory(path: Path | None = None) -> Inventory:
+    """Return the inventory at `path`, or the one that is found. Raises ConfigError that names file and line."""
+    found = path or _find()
+    if found is None:
+        return Inventory("local", (Device("local"),), None, Path.cwd() / "results")
+    try:
+        text = found.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the device inventory {found}: {error}", "harness init writes one") from error
+    return parse_inventory(text, found.absolute())
+
+
+def parse_inventory(text: str, path: Path) -> Inventory:
+    """Return the inventory that `text`, the content of `path`, describes. Raises ConfigError that names file and line."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"line (\d+)", str(error))
+        line = int(at[1]) if at else len(text.splitlines())
+        raise ConfigError(f"{path}:{line}: {error}", "the file is TOML: toml.io describes it") from None
+    reader = _Reader(text, path)
+    reader.check_keys(data, {"default": str, "devices": dict}, ())
+    devices = tuple(reader.device(name, table) for name, table in data.get("devices", {}).items())
+    names = [device.name for device in devices]
+    if not names:
+        raise ConfigError(f"{path}: no devices", 'a device is a table: [devices.local] with transport = "local"')
+    if "default" not in data and len(names) > 1:
+        raise ConfigError(f"{path}: no default device", f'add default = "{names[0]}" as the first line')
+    default = data.get("default", names[0])
+    if default not in names:
+        raise reader.error(("default",), f"no device {default!r}{_nearest(default, names)}", f"devices: {', '.join(names)}")
+    return Inventory(default, devices, path, path.parent / "results")
+
+
+def write_example(path: Path) -> None:
+    """Write an inventory to start from to `path`. Raises ConfigError if there is a file already."""
+    example = resources.files("harness.devices").joinpath("example.toml").read_text(encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(example)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already", "edit it, or name another file") from None
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _find() -> Path | None:
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    return next((file for folder in (here, *here.parents) if (file := folder / FILE_NAME).is_file()), None)
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+class _Reader:
+    """Turns the tables of one file into devices, and knows where in the file each key stands."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self._text = text
+        self._path = path
+
+    def error(self, key: tuple[str, ...], message: str, hint: str = "") -> ConfigError:
+        return ConfigError(f"{self._path}:{line_of(self._text, key)}: {message}", hint)
+
+    def device(self, name: str, table: Any) -> Device:
+        where = ("devices", name)
+        if not isinstance(table, dict):
+            raise self.error(where, f"device {name!r} is not a table", f"write [devices.{name}]")
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise self.error(where, f"a device cannot be called {name!r}", "letters, digits, '.', '_' and '-' make a name")
+        transport = table.get("transport")
+        if transport is None:
+            raise self.error(where, f"device {name!r} has no transport", f"transport is one of {', '.join(_KEYS_OF_TRANSPORT)}")
+        if not isinstance(transport, str) or transport not in _KEYS_OF_TRANSPORT:
+            message = f"unknown transport {transport!r}{_nearest(str(transport), _KEYS_OF_TRANSPORT)}"
+            raise self.error((*where, "transport"), message, f"transport is one of {', '.join(_KEYS_OF_TRANSPORT)}")
+        self.check_keys(table, _KEYS | _KEYS_OF_TRANSPORT[transport], where)
+        if transport == "ssh" and "host" not in table:
+            raise self.error(where, f"device {name!r} has no host", "an SSH device needs one; ~/.ssh/config applies to it")
+        runtime = table.get("runtime", RUNTIMES[0])
+        if runtime not in RUNTIMES:
+            message = f"unknown runtime {runtime!r}{_nearest(runtime, RUNTIMES)}"
+            raise self.error((*where, "runtime"), message, f"runtime is one of {', '.join(RUNTIMES)}")
+        if table.get("core", 0) < 0:
+            raise self.error((*where, "core"), f"core is a number from 0 on, not {table['core']}")
+        return Device(name, **{key: _frozen(value, _KEYS.get(key)) for key, value in table.items()})
+
+    def check_keys(self, table: Mapping[str, Any], known: Mapping[str, type], where: tuple[str, ...]) -> None:
+        for key, value in table.items():
+            if key not in known:
+                raise self.error((*where, key), f"unknown key {key!r}{_nearest(key, known)}", f"keys: {', '.join(known)}")
+            if not _fits(value, known[key]):
+                message = f"{key} is {_WORDS[known[key]]}, not {value!r}"
+                raise self.error((*where, key), message)
+
+
+_WORDS = {str: "a text in quotes", int: "a whole number", float: "a number", list: "a list of texts", dict: "a table"}
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _frozen(value: Any, kind: type | None) -> Any:
+    if kind is list:
+        return tuple(value)
+    return float(value) if kind is float else value
+
+
+def line_of(text: str, key: tuple[str, ...]) -> int:
+    """Return the number of the line in the TOML `text` where `key` stands, or the table nearest to it; 1 if neither is there."""
+    table: tuple[str, ...] = ()
+    best, best_depth = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            path = table = _key_path(header[1])
+        elif assignment := re.match(r"([^=#]+)=", line):
+            path = (*table, *_key_path(assignment[1]))
+        else:
+            continue
+        if len(path) > best_depth and path == key[: len(path)]:
+            best, best_depth = number, len(path)
+    return best
+
+
+def _key_path(dotted: str) -> tuple[str, ...]:
+    """Return the parts of a dotted TOML key; none where it is no key, as inside a text of several lines."""
+    try:
+        level: Any = tomllib.loads(f"{dotted} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    path = []
+    while isinstance(level, dict):
+        (part,) = level
+        path.append(part)
+        level = level[part]
+    return tuple(path)

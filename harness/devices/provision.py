@@ -1,0 +1,210 @@
+"""What a device needs before it can measure: the agent as one archive, and an environment for its runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import uv
+
+from harness.errors import ConfigError, HarnessError
+from latency_agent import protocol
+
+_ARCHIVE_MAIN = b"from latency_agent.__main__ import main\n\nmain()\n"
+_OLDEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+# The wheels of tflite-runtime 2.14.0 are for these, and so is numpy 1.26.
+_TFLITE_RUNTIME_PYTHONS = ((3, 9), (3, 11))
+_INSTALL_TIMEOUT_S = 900.0
+_SHORT_TIMEOUT_S = 60.0
+
+_SMOKE_TEST = """
+import sys
+import numpy
+from tflite_runtime.interpreter import Interpreter
+interpreter = Interpreter(model_content=sys.stdin.buffer.read())
+interpreter.allocate_tensors()
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], numpy.array([-1, 2], numpy.float32))
+interpreter.invoke()
+assert interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist() == [0, 2]
+"""
+
+
+def cache_dir() -> Path:
+    """Return the folder for what can be made again: `$HARNESS_CACHE`, else the user's cache folder."""
+    named = os.environ.get("HARNESS_CACHE")
+    return Path(named).absolute() if named else platformdirs.user_cache_path("latency-harness")
+
+
+def agent_archive() -> Path:
+    """Return the agent as one file that a Python interpreter runs; its name holds its SHA-256."""
+    content = archive_bytes(Path(protocol.__file__).parent)
+    path = cache_dir() / "agents" / f"latency_agent-{hashlib.sha256(content).hexdigest()}.pyz"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    return path
+
+
+def archive_bytes(package: Path) -> bytes:
+    """Return the archive of the agent whose sources are in the folder `package`: the same bytes for the same sources."""
+    entries = [("__main__.py", _ARCHIVE_MAIN)]
+    entries += sorted((f"latency_agent/{file.relative_to(package).as_posix()}", file.read_bytes()) for file in package.rglob("*.py"))
+    buffer = io.BytesIO()
+    # Stored, not deflated: what deflate yields depends on the zlib at hand.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in entries:
+            entry = zipfile.ZipInfo(name, _OLDEST_ZIP_DATE)
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def runtime_python(runtime: str, progress: Callable[[str], None] | None = None) -> Path:
+    """Return the interpreter on this machine that has `runtime`; the first call for tflite-runtime sets its environment up.
+
+    `progress` is told, in one line, before something takes long. Raises ConfigError where no Python here fits the runtime, HarnessError
+    where the environment cannot be made.
+    """
+    if runtime == "ai-edge-litert":
+        return Path(sys.executable)
+    requirements = resources.files("harness.devices").joinpath("requirements", f"{runtime}.txt").read_bytes()
+    base = _fitting_python()
+    key = hashlib.sha256(requirements + os.fsencode(base)).hexdigest()[:16]
+    environment = cache_dir() / "runtimes" / f"{runtime}-{key}"
+    if not environment.is_dir():
+        if progress is not None:
+            progress(f"setting up {runtime} in {environment}")
+        _make_environment(environment, base, requirements)
+    return environment / "bin" / "python"
+
+
+def _make_environment(environment: Path, base: Path, requirements: bytes) -> None:
+    environment.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{environment.name}.", dir=environment.parent) as scratch:
+        folder = Path(scratch)
+        made, wanted = folder / "environment", folder / "requirements.txt"
+        wanted.write_bytes(requirements)
+        python = made / "bin" / "python"
+        _uv(["venv", "--quiet", "--no-project", "--relocatable", "--python", str(base), str(made)], folder, _SHORT_TIMEOUT_S)
+        _uv(["pip", "sync", "--quiet", "--require-hashes", "--python", str(python), str(wanted)], folder, _INSTALL_TIMEOUT_S)
+        _check([str(python), "-I", "-c", _SMOKE_TEST], "the new environment cannot run a model", folder, stdin=smoke_model())
+        try:
+            made.rename(environment)
+        except OSError:
+            if not environment.is_dir():  # another process was faster: its environment is the same
+                raise
+
+
+def _fitting_python() -> Path:
+    """Return a Python of this machine that tflite-runtime has wheels for: the harness's own, else one that uv finds."""
+    oldest, newest = _TFLITE_RUNTIME_PYTHONS
+    if oldest <= sys.version_info[:2] <= newest:
+        return Path(sys.executable)
+    versions = f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
+    command = [uv.find_uv_bin(), "python", "find", "--no-project", "--system", versions]
+    found = _run(command, None, _SHORT_TIMEOUT_S, environment=uv_environment())
+    if found.returncode != 0:
+        raise ConfigError(
+            f"tflite-runtime needs Python 3.9, 3.10 or 3.11, and this machine has none (the harness runs on {sys.version.split()[0]})",
+            "install one (Debian: python3.11; any system: uv python install 3.11), "
+            "or set `python` of the device in devices.toml to an interpreter that has tflite-runtime and numpy<2",
+        )
+    return Path(found.stdout.decode().strip())
+
+
+def smoke_model() -> bytes:
+    """Return the smallest .tflite model worth running: ReLU over two float32 values."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT()
+    model.version = 3
+    model.buffers = [schema.BufferT()]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
+    code.version = 1
+    model.operatorCodes = [code]
+    graph = schema.SubGraphT()
+    graph.tensors = [_float_pair(schema, "x"), _float_pair(schema, "y")]
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = [0], [1]
+    graph.operators, graph.inputs, graph.outputs = [operator], [0], [1]
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def uv_environment() -> dict[str, str]:
+    """Return the environment to run uv in: this process's, and pip's settings of package index and certificates, which uv does not read."""
+    environment = dict(os.environ)
+    environment["UV_PYTHON_DOWNLOADS"] = "never"
+    for option, name in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
+        value = os.environ.get(f"PIP_{option.upper().replace('-', '_')}") or _pip_setting(option)
+        if value:
+            environment.setdefault(name, value)
+    return environment
+
+
+def _float_pair(schema: Any, name: str) -> Any:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.type, tensor.buffer = name, [2], schema.TensorType.FLOAT32, 0
+    return tensor
+
+
+def _pip_setting(option: str) -> str:
+    """Return a setting of the machine's pip, that of the Python below this environment; empty where there is none, or no pip."""
+    command = [sys._base_executable, "-m", "pip", "config", "get", f"global.{option}"]  # noqa: SLF001 - it has no public name
+    answer = _run(command, None, _SHORT_TIMEOUT_S)
+    return answer.stdout.decode().strip() if answer.returncode == 0 else ""
+
+
+def _uv(arguments: Sequence[str], folder: Path, timeout_s: float) -> None:
+    """Run uv in `folder`, so that the settings of a project nearby do not reach it."""
+    _check([uv.find_uv_bin(), *arguments], f"uv {arguments[0]} failed", folder, timeout_s, environment=uv_environment())
+
+
+def _check(
+    command: Sequence[str],
+    failure: str,
+    folder: Path,
+    timeout_s: float = _SHORT_TIMEOUT_S,
+    *,
+    stdin: bytes = b"",
+    environment: dict[str, str] | None = None,
+) -> None:
+    done = _run(command, folder, timeout_s, stdin, environment)
+    if done.returncode != 0:
+        raise HarnessError(
+            f"the runtime's environment cannot be made: {failure}\n{done.stderr.decode(errors='replace').strip()[-2000:]}",
+            "packages come from the index that pip on this machine is set to; "
+            "without one, set `python` of the device in devices.toml to an interpreter that has the runtime",
+        )
+
+
+def _run(
+    command: Sequence[str],
+    folder: Path | None,
+    timeout_s: float,
+    stdin: bytes = b"",
+    environment: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, check=False, cwd=folder, env=environment, input=stdin, capture_output=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise HarnessError(f"{command[0]} was still running after {timeout_s:.0f} s", "is the package index reachable?") from None
