@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -86,11 +87,13 @@ def runtime_python(runtime: str, progress: Callable[[str], None] | None = None) 
     base = _fitting_python()
     key = hashlib.sha256(requirements + os.fsencode(base)).hexdigest()[:16]
     environment = cache_dir() / "runtimes" / f"{runtime}-{key}"
-    if not environment.is_dir():
+    python = environment / "bin" / "python"
+    if not python.exists():  # nothing there, or the Python that it was made from is gone
+        shutil.rmtree(environment, ignore_errors=True)
         if progress is not None:
             progress(f"setting up {runtime} in {environment}")
         _make_environment(environment, base, requirements)
-    return environment / "bin" / "python"
+    return python
 
 
 def _make_environment(environment: Path, base: Path, requirements: bytes) -> None:
@@ -114,7 +117,7 @@ def _fitting_python() -> Path:
     """Return a Python of this machine that tflite-runtime has wheels for: the harness's own, else one that uv finds."""
     oldest, newest = _TFLITE_RUNTIME_PYTHONS
     if oldest <= sys.version_info[:2] <= newest:
-        return Path(sys.executable)
+        return _base_python()
     versions = f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
     command = [uv.find_uv_bin(), "python", "find", "--no-project", "--system", versions]
     found = _run(command, None, _SHORT_TIMEOUT_S, environment=uv_environment())
@@ -167,10 +170,14 @@ def _float_pair(schema: Any, name: str) -> Any:
     return tensor
 
 
+def _base_python() -> Path:
+    """Return the machine's Python that the harness's own environment was made from."""
+    return Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
 def _pip_setting(option: str) -> str:
-    """Return a setting of the machine's pip, that of the Python below this environment; empty where there is none, or no pip."""
-    command = [sys._base_executable, "-m", "pip", "config", "get", f"global.{option}"]  # noqa: SLF001 - it has no public name
-    answer = _run(command, None, _SHORT_TIMEOUT_S)
+    """Return a setting of the machine's pip; empty where there is none, or no pip."""
+    answer = _run([str(_base_python()), "-m", "pip", "config", "get", f"global.{option}"], None, _SHORT_TIMEOUT_S)
     return answer.stdout.decode().strip() if answer.returncode == 0 else ""
 
 

@@ -1,0 +1,60 @@
+# make bench   measure MobileNetV2 on this machine        make test   every check
+# make setup   the environment alone                      make lock   resolve the dependencies anew
+#
+# Needs Python 3.11 with pip and venv. uv, at the version that requirements.lock pins, is fetched into .venv and installs the
+# rest from that file, hashes checked. uv reads none of pip's settings: the machine's package index and certificates are handed on.
+
+IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+PYTHON ?= $(shell for python in python3.11 python3; do $$python $(IS_311) 2>/dev/null && break; done; echo $$python)
+BIN := .venv/bin
+READY := .venv/.ready
+TFLITE_RUNTIME := harness/devices/requirements/tflite-runtime
+
+# The outer eval makes each of these ask pip once, and only when the environment is being set up.
+INDEX = $(eval INDEX := $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)))$(INDEX)
+CERT = $(eval CERT := $(or $(PIP_CERT),$(shell $(PYTHON) -m pip config get global.cert 2>/dev/null)))$(CERT)
+NETWORK = $(if $(INDEX),PIP_INDEX_URL=$(INDEX) UV_DEFAULT_INDEX=$(INDEX)) $(if $(CERT),PIP_CERT=$(CERT) SSL_CERT_FILE=$(CERT))
+UV = $(NETWORK) $(BIN)/uv --quiet
+COMPILE = $(UV) pip compile --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+.PHONY: bench test setup lint types unit lock clean
+
+bench: $(READY)
+	$(BIN)/harness bench mobilenet_v2
+
+test: lint types unit
+
+setup: $(READY)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/vermin --quiet --no-tips --eval-annotations --violations --target=3.9- agent/latency_agent
+
+# mypy knows Python 3.10 and up; vermin and ruff hold the agent to 3.9.
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 agent/latency_agent
+
+unit: $(READY)
+	$(BIN)/pytest
+
+# The commands that name an index are not echoed: its address may hold a password.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) $(IS_311) || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11; $(PYTHON) is $$($(PYTHON) -V)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "$(PYTHON) lacks venv or pip (Debian: python3.11-venv)" >&2; exit 1; }
+	rm -f $@
+	$(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
+	@echo "installing what requirements.lock pins into .venv"
+	@$(NETWORK) $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
+	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(READY)
+	@$(COMPILE) --extra dev --python-version 3.11 pyproject.toml --output-file requirements.lock
+	@$(COMPILE) --python-version 3.9 $(TFLITE_RUNTIME).in --output-file $(TFLITE_RUNTIME).txt
+
+clean:
+	rm -rf .venv dist
