@@ -1,0 +1,156 @@
+"""What is stored, as pandas data frames, and frames as files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from harness.errors import ConfigError
+from harness.measure.result import Result
+from harness.measure.samples import Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.measure.store import Row, Store
+
+REFERENCES = 2
+"""The first models of a repetition are the references; the rest are candidates."""
+
+_DTYPES = {int: "Int64", float: "float64", bool: "boolean", str: "string", datetime: "datetime64[us, UTC]"}
+
+
+def results_frame(
+    store: Store,
+    *,
+    summarise: Callable[[Measurement], Result],
+    device: str | None = None,
+    model: str | None = None,
+    since: datetime | None = None,
+) -> pd.DataFrame:
+    """Return one row per stored benchmark that has ended, newest first, with what `summarise` derives from its samples.
+
+    The columns are the fields of `Result`, but for `interval_ms`, which becomes `interval_low_ms` and `interval_high_ms`, and for
+    lists, which become text; then `error_kind` and `error`, which only a failed benchmark has. What a row lacks is missing in it.
+    """
+    import pandas as pd
+
+    rows = store.rows(device=device, model=model, since=since)
+    columns = _columns()
+    records = [
+        _of_failure(row) if row.failure is not None else _of_result(summarise(store.measurement(row.id)))
+        for row in rows
+        if row.outcome != "unfinished"
+    ]
+    return pd.DataFrame(records, columns=list(columns)).astype(columns)
+
+
+def samples_frame(measurement: Measurement) -> pd.DataFrame:
+    """Return one row per sample of a measurement, the reference models' among them, in the order they were taken.
+
+    `repetition` and `chunk` count from 0; `model` is a SHA-256 and `role` "reference" or "candidate". `start_ns` is that of the
+    chunk, on the device's monotonic clock. `latency_ns` is the wall time of one run: `wall_ns` over `repeats`.
+    """
+    import numpy as np
+    import pandas as pd
+
+    taken = [
+        (number, position, repetition, chunk)
+        for number, repetition in enumerate(measurement.repetitions)
+        for position, chunk in enumerate(repetition.data.chunks)
+    ]
+    sizes = [len(chunk.wall_ns) for _, _, _, chunk in taken]
+
+    def each(values: list[int]) -> Any:
+        return np.repeat(np.array(values, np.int64), sizes)
+
+    def all_of(name: str) -> Any:
+        return np.fromiter(chain.from_iterable(getattr(chunk, name) for _, _, _, chunk in taken), np.int64)
+
+    models = np.array([repetition.models[chunk.model] for _, _, repetition, chunk in taken], dtype=object)
+    roles = np.array(["reference" if chunk.model < REFERENCES else "candidate" for *_, chunk in taken], dtype=object)
+    wall_ns = all_of("wall_ns")
+    repeats = each([chunk.repeats for *_, chunk in taken])
+    return pd.DataFrame(
+        {
+            "repetition": each([number for number, *_ in taken]),
+            "chunk": each([position for _, position, *_ in taken]),
+            "model": pd.Series(np.repeat(models, sizes), dtype="string"),
+            "role": pd.Series(np.repeat(roles, sizes), dtype="string"),
+            "start_ns": each([chunk.start_ns for *_, chunk in taken]),
+            "wall_ns": wall_ns,
+            "cpu_ns": all_of("cpu_ns"),
+            "repeats": repeats,
+            "latency_ns": wall_ns / repeats,
+            "switches": all_of("switches"),
+        }
+    )
+
+
+def export(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as CSV, Parquet or JSON (a list of records), as the suffix of `path` says.
+
+    A reader finds the old file or the whole new one. Raises ConfigError for another suffix, and where the file cannot be written.
+    """
+    writers: dict[str, Callable[[Path], object]] = {
+        ".csv": lambda to: frame.to_csv(to, index=False),
+        ".parquet": lambda to: frame.to_parquet(to, index=False),
+        ".json": lambda to: frame.to_json(to, orient="records", date_format="iso", date_unit="us", double_precision=15, indent=2),
+    }
+    write = writers.get(path.suffix.lower())
+    if write is None:
+        raise ConfigError(f"cannot export to {path}: unknown kind of file {path.suffix!r}", f"Known are {', '.join(writers)}.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            write(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error}", "Give a file in a folder that exists and that you may write.") from error
+
+
+def _columns() -> dict[str, str]:
+    """Return the columns of a results frame, each with its type."""
+    columns: dict[str, str] = {}
+    for name, hint in get_type_hints(Result).items():
+        if name == "interval_ms":
+            columns |= {"interval_low_ms": "float64", "interval_high_ms": "float64"}
+        else:
+            columns[name] = next((dtype for kind, dtype in _DTYPES.items() if hint in (kind, kind | None)), "string")
+    return columns | {"error_kind": "string", "error": "string"}
+
+
+def _of_result(result: Result) -> dict[str, object]:
+    record = {field.name: getattr(result, field.name) for field in fields(result)}
+    low, high = record.pop("interval_ms") or (None, None)
+    record |= {"interval_low_ms": low, "interval_high_ms": high}
+    record |= {"cores": _cores(result.cores), "warnings": "; ".join(result.warnings)}
+    return record
+
+
+def _of_failure(row: Row) -> dict[str, object]:
+    """Return what is known of a benchmark that gave no samples."""
+    assert row.failure is not None
+    known = asdict(row.provenance) | asdict(row.subject)
+    record = {name: known[name] for name in _columns() if name in known}
+    return record | {
+        "sha256": row.subject.model_sha256,
+        "core": row.subject.cores[0],
+        "cores": _cores(row.subject.cores),
+        "from_store": True,
+        "measured_at": row.measured_at,
+        "measurement_id": row.id,
+        "error_kind": row.failure.kind,
+        "error": row.failure.message,
+    }
+
+
+def _cores(cores: tuple[int, ...]) -> str:
+    return ",".join(map(str, cores))

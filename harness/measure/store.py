@@ -1,0 +1,300 @@
+"""The store: every measurement, sample by sample, in one SQLite file that only ever grows.
+
+The coordinating process alone writes it. Each repetition is committed as it arrives, to the disk: a process that is killed loses the
+repetition it was taking, nothing else, and the next one finds the benchmark by `Store.unfinished` and goes on with it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, select
+
+from harness.errors import StoreError
+from harness.measure.migrations import opening
+from harness.measure.samples import Failure, Measurement, Provenance, Subject, TimedRepetition
+from harness.measure.schema import BenchmarkRow, OutcomeRow, ReferenceRow, RepetitionRow, SessionRow, SoloRow, SpreadRow
+from latency_agent.protocol import Facts, SoloResult
+
+FILE_NAME = "measurements.sqlite"
+BASELINE_SESSIONS = 5
+"""How many sessions a reference model must have been seen in before it has a baseline."""
+
+Outcome = Literal["measured", "failed", "unfinished"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One live agent on one device."""
+
+    device: str
+    fingerprint: str
+    runtime: str
+    runtime_version: str
+    agent_sha256: str
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Solo:
+    """What is stored of the repetition that loads one model alone; `result` has no outputs."""
+
+    result: SoloResult
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far a model's medians lie apart from visit to visit: `relative_sd` of the median, from `visits` visits of an A/A test."""
+
+    fingerprint: str
+    runtime: str
+    runtime_version: str
+    relative_sd: float
+    visits: int
+    model: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stored benchmark without its samples; `failure` is None unless it failed. `measured_at` is when it ended, else when it began."""
+
+    id: int
+    subject: Subject
+    provenance: Provenance
+    measured_at: datetime
+    outcome: Outcome
+    failure: Failure | None
+
+
+class Store:
+    """The measurements of one results folder. Closed by `close`, or by leaving the `with`.
+
+    Every method raises StoreError where the file cannot be read or written.
+    """
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self.path = path
+        self._engine = engine
+
+    @classmethod
+    def open(cls, folder: Path, *, read_only: bool = False) -> Self:
+        """Return the store of `folder`, made or brought to the newest schema where need be.
+
+        With `read_only`, the folder need not be writable, but the store must be there. Raises StoreError for a folder that cannot
+        be written, a file that is no store, and a store of a newer harness.
+        """
+        path = folder.absolute() / FILE_NAME
+        return cls(opening.open_read_only(path) if read_only else opening.open_to_write(path), path)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start_session(self, session: Session) -> str:
+        """Store a session that starts now; return its id."""
+        new = str(uuid.uuid4())
+        with self._write() as connection:
+            connection.execute(insert(SessionRow).values(id=new, started_at=datetime.now(UTC), **vars(session)))
+        return new
+
+    def start_benchmark(self, session: str, subject: Subject, provenance: Provenance) -> int:
+        """Store a benchmark that starts now; return its id."""
+        statement = insert(BenchmarkRow).values(
+            session=session, subject_key=subject.key(), subject=subject, provenance=provenance, created_at=datetime.now(UTC)
+        )
+        with self._write() as connection:
+            return connection.execute(statement.returning(BenchmarkRow.id)).scalar_one()
+
+    def add_solo(self, benchmark: int, solo: SoloResult, numbers: str) -> None:
+        """Store what the repetition that loads one model alone gave, but for its outputs: once a benchmark."""
+        with self._write() as connection:
+            connection.execute(insert(SoloRow).values(benchmark=benchmark, solo=solo, numbers=numbers))
+
+    def add_repetition(self, benchmark: int, repetition: TimedRepetition) -> None:
+        """Store a repetition. When this returns, it is on the disk."""
+        with self._write() as connection:
+            connection.execute(insert(RepetitionRow).values(benchmark=benchmark, **vars(repetition)))
+
+    def finish(self, benchmark: int) -> None:
+        """Store that a benchmark has all its samples: once a benchmark."""
+        with self._write() as connection:
+            connection.execute(insert(OutcomeRow).values(benchmark=benchmark, finished_at=datetime.now(UTC), ok=True))
+
+    def fail(self, benchmark: int, failure: Failure) -> None:
+        """Store why a benchmark gave no measurement: once a benchmark."""
+        with self._write() as connection:
+            connection.execute(insert(OutcomeRow).values(benchmark=benchmark, finished_at=datetime.now(UTC), ok=False, **vars(failure)))
+
+    def unfinished(self, subject: Subject) -> int | None:
+        """Return the newest benchmark of `subject` that has no outcome, to go on with; None without one.
+
+        Only who holds the device's lease may ask: another process may be at that benchmark otherwise.
+        """
+        statement = (
+            select(func.max(BenchmarkRow.id))
+            .outerjoin(OutcomeRow, OutcomeRow.benchmark == BenchmarkRow.id)
+            .where(BenchmarkRow.subject_key == subject.key(), OutcomeRow.benchmark.is_(None))
+        )
+        with self._read() as connection:
+            return connection.execute(statement).scalar()
+
+    def solo(self, benchmark: int) -> Solo | None:
+        """Return what `add_solo` stored of a benchmark, None before that."""
+        statement = select(SoloRow.solo, SoloRow.numbers).where(SoloRow.benchmark == benchmark)
+        with self._read() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else Solo(row.solo, row.numbers)
+
+    def repetitions(self, benchmark: int) -> tuple[TimedRepetition, ...]:
+        """Return the stored repetitions of a benchmark, in the order they were stored."""
+        statement = (
+            select(RepetitionRow.session, RepetitionRow.taken_at, RepetitionRow.models, RepetitionRow.data)
+            .where(RepetitionRow.benchmark == benchmark)
+            .order_by(RepetitionRow.id)
+        )
+        with self._read() as connection:
+            return tuple(TimedRepetition(*row) for row in connection.execute(statement))
+
+    def finished(self, subject: Subject) -> Iterator[Measurement]:
+        """Yield the finished measurements of `subject`, newest first; each is read when it is asked for."""
+        statement = (
+            select(BenchmarkRow.id)
+            .join(OutcomeRow, OutcomeRow.benchmark == BenchmarkRow.id)
+            .where(BenchmarkRow.subject_key == subject.key(), OutcomeRow.ok)
+            .order_by(OutcomeRow.finished_at.desc(), BenchmarkRow.id.desc())
+        )
+        with self._read() as connection:
+            found = connection.execute(statement).scalars().all()
+        for benchmark in found:
+            yield self.measurement(benchmark)
+
+    def measurement(self, benchmark: int) -> Measurement:
+        """Return all that is stored of a benchmark, finished or not; raises StoreError where there is none, or it has no solo yet."""
+        row = next(self._rows(BenchmarkRow.id == benchmark), None)
+        solo = self.solo(benchmark)
+        if row is None or solo is None:
+            what = "no measurement" if row is None else "only the beginning of measurement"
+            raise StoreError(f"{self.path} holds {what} {benchmark}", "`harness results` lists what it holds.")
+        return Measurement(
+            id=benchmark,
+            subject=row.subject,
+            provenance=row.provenance,
+            measured_at=row.measured_at,
+            solo=solo.result,
+            numbers=solo.numbers,
+            repetitions=self.repetitions(benchmark),
+        )
+
+    def rows(self, *, device: str | None = None, model: str | None = None, since: datetime | None = None) -> Iterator[Row]:
+        """Yield every benchmark, the newest first.
+
+        Only those on `device`, of `model` (a name, or 8 or more digits that a SHA-256 starts with), measured at `since` or later.
+        """
+        wanted = []
+        if device is not None:
+            wanted.append(func.json_extract(BenchmarkRow.provenance, "$.device") == device)
+        if model is not None:
+            named = func.json_extract(BenchmarkRow.provenance, "$.model") == model
+            sha256 = func.json_extract(BenchmarkRow.subject, "$.model_sha256")
+            wanted.append(or_(named, func.substr(sha256, 1, max(len(model), 8)) == model.lower()))
+        if since is not None:
+            wanted.append(func.coalesce(OutcomeRow.finished_at, BenchmarkRow.created_at) >= since)
+        return self._rows(*wanted)
+
+    def add_reference(self, session: str, subject: Subject, sha256: str, median_ns: float) -> None:
+        """Store the median of the reference model `sha256` that a session saw under the settings of `subject`.
+
+        Of several in one session, the last one counts.
+        """
+        reference = _reference(subject, sha256)
+        statement = insert(ReferenceRow).values(
+            session=session, taken_at=datetime.now(UTC), subject_key=reference.key(), subject=reference, median_ns=median_ns
+        )
+        with self._write() as connection:
+            connection.execute(statement)
+
+    def reference_baseline(self, subject: Subject, sha256: str) -> float | None:
+        """Return the median of a reference model in nanoseconds over all sessions under the device, runtime and settings of `subject`.
+
+        None until there are `BASELINE_SESSIONS` of them.
+        """
+        statement = (
+            select(ReferenceRow.session, ReferenceRow.median_ns)
+            .where(ReferenceRow.subject_key == _reference(subject, sha256).key())
+            .order_by(ReferenceRow.id)
+        )
+        with self._read() as connection:
+            seen = {row.session: row.median_ns for row in connection.execute(statement)}
+        return statistics.median(seen.values()) if len(seen) >= BASELINE_SESSIONS else None
+
+    def add_spread(self, spread: Spread) -> None:
+        """Store what an A/A test found."""
+        with self._write() as connection:
+            connection.execute(insert(SpreadRow).values(**vars(spread)))
+
+    def spread(self, fingerprint: str, runtime: str, runtime_version: str) -> Spread | None:
+        """Return the newest spread between visits of a device and runtime, None before an A/A test."""
+        statement = (
+            select(*(getattr(SpreadRow, field.name) for field in fields(Spread)))
+            .where(SpreadRow.fingerprint == fingerprint, SpreadRow.runtime == runtime, SpreadRow.runtime_version == runtime_version)
+            .order_by(SpreadRow.created_at.desc(), SpreadRow.id.desc())
+            .limit(1)
+        )
+        with self._read() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else Spread(*row)
+
+    def _rows(self, *wanted: ColumnElement[bool]) -> Iterator[Row]:
+        statement = (
+            select(
+                BenchmarkRow.id,
+                BenchmarkRow.subject,
+                BenchmarkRow.provenance,
+                BenchmarkRow.created_at,
+                OutcomeRow.finished_at,
+                OutcomeRow.ok,
+                OutcomeRow.kind,
+                OutcomeRow.message,
+                OutcomeRow.stderr_tail,
+            )
+            .outerjoin(OutcomeRow, OutcomeRow.benchmark == BenchmarkRow.id)
+            .where(*wanted)
+            .order_by(BenchmarkRow.id.desc())
+        )
+        with self._read() as connection:
+            found = connection.execute(statement).all()
+        for row in found:
+            outcome: Outcome = "unfinished" if row.ok is None else "measured" if row.ok else "failed"
+            failure = Failure(row.kind, row.message, row.stderr_tail) if outcome == "failed" else None
+            yield Row(row.id, row.subject, row.provenance, row.finished_at or row.created_at, outcome, failure)
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with opening.explained(self.path), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with opening.explained(self.path), self._engine.connect().execution_options(begin="BEGIN") as connection:
+            yield connection
+
+
+def _reference(subject: Subject, sha256: str) -> Subject:
+    """Return what a reference model's latency depends on: the settings of the subject beside it, not that subject's inputs."""
+    return replace(subject, model_sha256=sha256, shapes=(), seed=0)
