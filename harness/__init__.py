@@ -1,0 +1,60 @@
+"""Measures how long neural networks take on the devices they will run on.
+
+The names below load what they need when they are first used: `import harness` alone is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.errors import HarnessError
+    from harness.measure.benchmark import bench
+    from harness.measure.compare import aa, compare
+    from harness.measure.doctor import doctor
+    from harness.measure.frames import results, samples
+    from harness.measure.result import AAReport, Comparison, FailedResult, Result
+    from harness.report.plots import plot_samples
+
+__all__ = [
+    "AAReport",
+    "Comparison",
+    "FailedResult",
+    "HarnessError",
+    "Result",
+    "aa",
+    "bench",
+    "compare",
+    "doctor",
+    "plot_samples",
+    "results",
+    "samples",
+]
+
+_HOMES = {
+    "AAReport": "harness.measure.result",
+    "Comparison": "harness.measure.result",
+    "FailedResult": "harness.measure.result",
+    "HarnessError": "harness.errors",
+    "Result": "harness.measure.result",
+    "aa": "harness.measure.compare",
+    "bench": "harness.measure.benchmark",
+    "compare": "harness.measure.compare",
+    "doctor": "harness.measure.doctor",
+    "plot_samples": "harness.report.plots",
+    "results": "harness.measure.frames",
+    "samples": "harness.measure.frames",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The `harness` command: each command parses, makes one library call, prints."""

@@ -1,0 +1,143 @@
+"""`harness bench`: measure models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.convert.model import Precision
+    from harness.measure.result import FailedResult, Result
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@options.device
+@options.run_settings
+@click.option(
+    "--interval",
+    callback=options.share,
+    default="2%",
+    show_default=True,
+    metavar="SHARE",
+    help="Stop once the interval is within this of the latency.",
+)
+@click.option(
+    "--max-time",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds of measuring per model, conversion aside. When it fires the result stands, as interval_not_reached.",
+)
+@click.option("--cold", is_flag=True, help="Empty the caches before each run.")
+@click.option("--fresh", is_flag=True, help="Measure even where the store has the answer.")
+@options.as_json
+@click.option("--samples", "with_samples", is_flag=True, help="With --json: add the raw samples.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the samples into a .png, .svg or .pdf.")
+@options.places
+def bench(
+    models: tuple[str, ...],
+    device: str | None,
+    precision: Precision | None,
+    threads: int,
+    shapes: dict[str, tuple[int, ...]],
+    calibration: Path | None,
+    interval: float,
+    max_time: float,
+    cold: bool,
+    fresh: bool,
+    as_json: bool,
+    with_samples: bool,
+    plot: Path | None,
+    inventory: Path | None,
+    results_folder: Path | None,
+) -> None:
+    """Measure how long each MODEL takes on a device.
+
+    MODEL is a .tflite file, a .keras or .h5 file, a SavedModel folder, or a name such as mobilenet_v2 or
+    mobilenet_v2:width=0.5,resolution=160.
+
+    --json prints a list with one object per MODEL, in the order given. A model that failed is an object with `model` and `error`; the
+    others are still printed, and the exit code is 1.
+
+    --samples adds to each object `samples`: a list with one object per repetition, which holds `repetition` and one list per column:
+    chunk, role (candidate or reference), start_ns, wall_ns, cpu_ns, repeats, latency_ns, switches, disturbed.
+    """
+    options.check_precision(models, precision)
+    if with_samples and not as_json:
+        raise click.UsageError("--samples goes with --json; to see the samples use --plot.")
+    if plot is not None:
+        from harness.report.plots import check_path
+
+        check_path(plot)
+
+    from harness.cli.progress import shown
+    from harness.measure import benchmark
+
+    with shown() as progress:
+        outcomes = benchmark.bench(
+            models,
+            device=device,
+            precision=precision,
+            threads=threads,
+            interval=interval,
+            max_time_s=max_time,
+            shapes=shapes,
+            calibration=calibration,
+            cold=cold,
+            fresh=fresh,
+            inventory=inventory,
+            results=results_folder,
+            progress=progress,
+        )
+    stored_in = options.stored_in(inventory, results_folder)
+    report(outcomes, as_json=as_json, with_samples=with_samples, plot=plot, stored_in=stored_in)
+
+
+def report(
+    outcomes: list[Result | FailedResult],
+    *,
+    as_json: bool,
+    with_samples: bool,
+    plot: Path | None,
+    stored_in: Path | None,
+) -> None:
+    """Print the outcomes in the order given, draw the plot, and exit 1 where a model failed."""
+    from harness.measure.result import FailedResult, Result
+
+    results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+    frames = []
+    if with_samples or plot is not None:
+        from harness.measure.frames import samples
+
+        frames = [samples(result.measurement_id, results=stored_in) for result in results]
+
+    if as_json:
+        from harness.report.encode import samples_to_json, to_json
+
+        raw = {id(result): samples_to_json(frame) for result, frame in zip(results, frames, strict=True)} if with_samples else {}
+        rows = [to_json(outcome) | ({"samples": raw[id(outcome)]} if id(outcome) in raw else {}) for outcome in outcomes]
+        options.print_json(rows, compact=with_samples)
+    elif results:
+        from harness.report import table
+
+        console = options.console()
+        console.print(table.results_table(results, console))
+        for remark in table.remarks(results):
+            console.print(remark)
+
+    if plot is not None and results:
+        from harness.report.plots import plot_samples
+
+        click.echo(f"samples drawn in {plot_samples(results, frames, plot)}", err=True)
+
+    failed = [outcome for outcome in outcomes if isinstance(outcome, FailedResult)]
+    for failure in failed:
+        options.print_error(failure.error if failure.error.startswith(failure.model) else f"{failure.model}: {failure.error}")
+    if failed:
+        click.get_current_context().exit(1)
