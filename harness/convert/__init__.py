@@ -1,0 +1,1 @@
+"""Models as files: conversion to .tflite, inspection, numbers to compare with."""

@@ -1,0 +1,105 @@
+"""Whether a device's outputs are those of the second side."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.convert.model import Precision
+from latency_agent import protocol
+
+TOLERANCE: dict[Precision, float] = {
+    # Kernels add up in another order: some 1e-6 a layer is seen, a wrong layer gives 1e-1.
+    "float32": 1e-4,
+    # Weights rounded to 11 bits (5e-4 each), summed over layers; kernels may compute in half precision too.
+    "float16": 2e-2,
+    # Weights rounded to 8 bits a channel, and activations to 8 bits a run.
+    "dynamic": 1e-1,
+    # Weights and activations rounded to 8 bits in every layer, and clipped to the ranges of the calibration data.
+    "int8": 2.5e-1,
+}
+"""The largest error that passes, as a share of the largest expected magnitude (for dynamic and int8: of the expected range)."""
+
+DIFFERING: dict[Precision, float] = {"float32": 0.01, "float16": 0.1, "dynamic": 0.25, "int8": 0.25}
+"""The share of whole-number outputs (classes, indices) that may differ: near ties fall either way."""
+
+STEPS = 2
+"""Quantisation steps of the output allowed on top: one for rounding, one for a range that falls between steps."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether the outputs agree, and the sentence that says how far, by which tolerance."""
+
+    ok: bool
+    text: str
+
+
+def compare_outputs(expected: Path, outputs: Sequence[protocol.Output], precision: Precision, second_side: str = "the second side") -> Agreement:
+    """Return whether `outputs` are what `expected` (an .npz of output_0, output_1, ...) holds, within the tolerance of `precision`."""
+    with np.load(expected, allow_pickle=False) as stored:
+        wanted = [stored[f"output_{index}"] for index in range(len(stored.files))]
+    if len(wanted) != len(outputs):
+        return Agreement(ok=False, text=f"{len(outputs)} outputs where {second_side} has {len(wanted)}")
+    results = [_compare(want, output, precision, second_side) for want, output in zip(wanted, outputs, strict=True)]
+    failed = [result for result in results if not result[0].ok]
+    # The worst one speaks for all: the one nearest to, or furthest beyond, its tolerance.
+    return (failed[0] if failed else max(results, key=lambda result: result[1]))[0]
+
+
+def _compare(want: npt.NDArray[np.generic], output: protocol.Output, precision: Precision, second_side: str) -> tuple[Agreement, float]:
+    try:
+        got = _decode(output)
+    except (ValueError, TypeError, binascii.Error) as error:
+        return Agreement(ok=False, text=f"output {output.name!r} cannot be read: {error}"), math.inf
+    if got.shape != want.shape:
+        return Agreement(ok=False, text=f"output {output.name!r} has the shape {got.shape}, {second_side}'s {want.shape}"), math.inf
+    if want.size == 0:
+        return Agreement(ok=True, text=f"equal to {second_side} (an empty output)"), 0.0
+    if want.dtype.kind != "f":
+        share = float(np.mean(got != want))
+        allowed = DIFFERING[precision]
+        text = f"{share:.2%} of the values differ from {second_side}'s ({allowed:.0%} may at {precision})"
+        return Agreement(ok=share <= allowed, text=text), share / allowed
+    return _compare_real(want.astype(np.float64), got.astype(np.float64), output, precision, second_side)
+
+
+def _compare_real(
+    want: npt.NDArray[np.float64], got: npt.NDArray[np.float64], output: protocol.Output, precision: Precision, second_side: str
+) -> tuple[Agreement, float]:
+    finite = np.isfinite(want)
+    if not np.array_equal(got[~finite], want[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
+        return Agreement(ok=False, text=f"output {output.name!r} is not finite where {second_side}'s is, or the other way round"), math.inf
+    if not finite.any():
+        return Agreement(ok=True, text=f"no value of {second_side}'s is finite, and none here: this says little"), 0.0
+    want, got = want[finite], got[finite]
+    error = float(np.abs(got - want).max())
+    span = float(want.max() - want.min())
+    magnitude = float(np.abs(want).max())
+    by_range = precision in ("dynamic", "int8")
+    scale = max(span, magnitude) if by_range else magnitude
+    # Below the smallest normal number there is nothing to be accurate to: some kernels flush it to zero.
+    allowed = TOLERANCE[precision] * scale + STEPS * abs(output.scale) + float(np.finfo(np.float32).tiny)
+    text = f"within {error:.2g} of {second_side} (tolerance {allowed:.2g} at {precision})"
+    if error > allowed:
+        text = f"output {output.name!r} is off by {error:.3g} from {second_side} (tolerance {allowed:.2g} at {precision})"
+    elif span <= allowed and want.size > 1:
+        # A softmax over random weights is nearly flat: any flat output passes, and the reader should know.
+        text += f"; its values span only {span:.2g}, so this says little"
+    return Agreement(ok=error <= allowed, text=text), error / allowed
+
+
+def _decode(output: protocol.Output) -> npt.NDArray[np.generic]:
+    """Return the output's real values; raises ValueError where its bytes do not fit its type and shape."""
+    dtype = np.dtype(output.dtype).newbyteorder("<")
+    values = np.frombuffer(base64.b64decode(output.data_base64, validate=True), dtype).reshape(output.shape)
+    if output.scale and dtype.kind in "iu":
+        return (values.astype(np.float64) - output.zero_point) * output.scale
+    return values

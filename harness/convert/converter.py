@@ -1,0 +1,213 @@
+"""From what the user names to a `Model`: converted where need be, kept in the cache, with the numbers that a device's outputs are held against."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, get_args
+
+from harness.convert import cache
+from harness.convert.host_outputs import SECOND_SIDE, write_host_outputs
+from harness.convert.inspect import inspect
+from harness.convert.model import Model, Precision
+from harness.convert.shapes import Shapes, settle
+from harness.convert.source import ACCEPTED, Source, resolve
+from harness.convert.warm_worker import WarmWorker
+from harness.convert.worker import FILE, NUMBERS, Converted, Job
+from harness.errors import ConfigError, HarnessError
+from latency_agent import protocol
+
+ModelLike = Any
+"""A text, a path, or a keras.Model object (which only TensorFlow could name the type of)."""
+
+
+class Converter:
+    """Prepares models, several at a time where `workers` allows, in processes that keep to `cores` (all where empty).
+
+    TensorFlow is started by the first model that is neither a .tflite file nor in the cache. Close it, or use it in a `with`.
+    """
+
+    def __init__(self, cores: Sequence[int] = (), workers: int = 1) -> None:
+        self._cores = tuple(cores)
+        self._workers = [WarmWorker(self._cores) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[WarmWorker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="convert")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the models that are waiting and end the processes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+        self._threads.shutdown(wait=True)
+
+    def submit(
+        self,
+        source: ModelLike,
+        *,
+        precision: Precision | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        calibration: Path | None = None,
+    ) -> Future[Model]:
+        """Return the future of a prepared model; what is wrong with it is raised from there.
+
+        `shapes` gives dynamic inputs theirs. `precision` is float32 unless given, and must not be given for a .tflite file, which has its own. A model object
+        is converted before this returns: only this process has its weights and its layers' code.
+        """
+        given = {name: tuple(int(dim) for dim in dims) for name, dims in (shapes or {}).items()}
+        if isinstance(source, (str, os.PathLike, Source)):
+            return self._threads.submit(self._prepare, source, precision, given, calibration)
+        future: Future[Model] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(_prepare_object(source, precision or "float32", given, calibration))
+        except HarnessError as error:
+            future.set_exception(error)
+        return future
+
+    def prepare(
+        self,
+        source: ModelLike,
+        *,
+        precision: Precision | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        calibration: Path | None = None,
+    ) -> Model:
+        """Return the prepared model; raises ConfigError or ConversionError."""
+        return self.submit(source, precision=precision, shapes=shapes, calibration=calibration).result()
+
+    def _prepare(self, text: str | os.PathLike[str] | Source, precision: Precision | None, shapes: Shapes, calibration: Path | None) -> Model:
+        source = text if isinstance(text, Source) else resolve(text)
+        if source.kind == "tflite":
+            if precision is not None or calibration is not None:
+                what = "precision" if precision is not None else "calibration"
+                raise ConfigError(f"{source.name}: a .tflite file has its precision already", f"Leave --{what} out, or pass the model it was made from.")
+            assert source.path is not None
+            return prepare_tflite(source.path, source.name, shapes, self._cores)
+        return self._prepare_converted(source, precision or "float32", shapes, calibration)
+
+    def _prepare_converted(self, source: Source, precision: Precision, shapes: Shapes, calibration: Path | None) -> Model:
+        content = str(source.zoo) if source.path is None else cache.hash_path(source.path)
+        key = cache.key_of(f"{source.kind}:{content}", _settings(precision, shapes, calibration), ("tensorflow", "keras"))
+        entry = cache.find(key)
+        if entry is None or entry.model_sha256 is None:
+            worker = self._idle.get()
+            try:
+                with cache.workspace() as folder:
+                    job = Job(
+                        model=source.name if source.path is None else str(source.path),
+                        path=source.path is not None,
+                        precision=precision,
+                        shapes={name: list(dims) for name, dims in shapes.items()},
+                        calibration=None if calibration is None else str(calibration),
+                        folder=folder,
+                    )
+                    entry = _keep(key, Path(folder), Converted(**worker.run(job)))
+            finally:
+                self._idle.put(worker)
+        return _model_of(source.name, key, entry)
+
+
+def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] = ()) -> Model:
+    """Return the model in a .tflite file with the host's numbers for it; raises ConfigError or ConversionError."""
+    inspection = inspect(path, name)
+    settled = settle(name, inspection.inputs, shapes)
+    needed = {
+        tensor.name: dims
+        for tensor, dims, default in zip(inspection.inputs, settled, inspection.default_shapes, strict=True)
+        if dims != default
+    }
+    key = cache.key_of(f"tflite:{inspection.sha256}", {"shapes": needed}, ("ai-edge-litert", "numpy"))
+    entry = cache.Entry(None, None, None, "random operators", None) if inspection.random else cache.find(key)
+    if entry is None or (entry.numbers_sha256 is None and entry.not_compared is None):
+        with cache.workspace() as folder:
+            numbers = Path(folder) / NUMBERS
+            done = write_host_outputs(path, numbers, needed, cores)
+            if done.not_compared is not None and not done.lasting:
+                entry = cache.Entry(None, None, None, done.not_compared, None)
+            else:
+                computed = done.not_compared is None
+                entry = cache.keep(
+                    key,
+                    None,
+                    numbers if computed else None,
+                    second_side=SECOND_SIDE if computed else None,
+                    not_compared=done.not_compared,
+                    note=None,
+                )
+    return Model(
+        name=name,
+        path=path,
+        sha256=inspection.sha256,
+        size_bytes=inspection.size_bytes,
+        precision=inspection.precision,
+        inputs=inspection.inputs,
+        outputs=inspection.outputs,
+        second_side=entry.second_side,
+        expected=cache.numbers_file(key) if entry.numbers_sha256 else None,
+        not_compared=entry.not_compared,
+        note=entry.note,
+        shapes=tuple(protocol.InputShape(tensor, dims) for tensor, dims in needed.items()),
+    )
+
+
+def _prepare_object(model: Any, precision: Precision, shapes: Shapes, calibration: Path | None) -> Model:
+    """Convert a model object here. Saving it for another process would lose what a .keras file cannot hold: layers of the user's own."""
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):
+        raise ConfigError(f"{type(model).__module__}.{type(model).__qualname__} is not a model", f"Pass a keras.Model object, or a text. {ACCEPTED}")
+    from harness.convert.keras_convert import convert, traceable_keras
+
+    name = str(model.name)
+    settings = _settings(precision, shapes, calibration)
+    with cache.workspace() as folder:
+        file = Path(folder) / FILE
+        done = convert(traceable_keras(model, name, shapes), precision, calibration, file, Path(folder) / NUMBERS)
+        key = cache.key_of(f"object:{cache.hash_path(file)}", settings, ("tensorflow", "keras"))
+        return _model_of(name, key, _keep(key, Path(folder), done))
+
+
+def _settings(precision: Precision, shapes: Shapes, calibration: Path | None) -> dict[str, object]:
+    if precision not in get_args(Precision):
+        raise ConfigError(f"unknown precision {precision!r}", f"Known: {', '.join(get_args(Precision))}.")
+    if calibration is not None and precision != "int8":
+        raise ConfigError(f"{calibration}: calibration data are for int8, not {precision}", "Leave --calibration out, or ask for int8.")
+    if calibration is not None and not calibration.is_file():
+        raise ConfigError(f"{calibration}: no such file", "Pass a .npy file whose first axis counts the examples.")
+    examples = None if calibration is None else cache.hash_path(calibration)
+    return {"precision": precision, "shapes": {name: list(dims) for name, dims in shapes.items()}, "calibration": examples}
+
+
+def _keep(key: str, folder: Path, done: Converted) -> cache.Entry:
+    numbers = folder / NUMBERS if done.not_compared is None else None
+    return cache.keep(key, folder / FILE, numbers, second_side=done.second_side, not_compared=done.not_compared, note=done.note)
+
+
+def _model_of(name: str, key: str, entry: cache.Entry) -> Model:
+    path = cache.model_file(key)
+    inspection = inspect(path, name)
+    return Model(
+        name=name,
+        path=path,
+        sha256=inspection.sha256,
+        size_bytes=inspection.size_bytes,
+        precision=inspection.precision,
+        inputs=inspection.inputs,
+        outputs=inspection.outputs,
+        second_side=entry.second_side,
+        expected=cache.numbers_file(key) if entry.numbers_sha256 else None,
+        not_compared=entry.not_compared,
+        note=entry.note,
+    )

@@ -1,0 +1,55 @@
+"""Loading what the user gave: a .keras or .h5 file, a SavedModel folder, a zoo name. Loads TensorFlow."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import Any
+
+from harness.convert.keras_convert import Traceable, traceable_keras, traceable_saved_model
+from harness.convert.shapes import Shapes
+from harness.convert.source import Source
+from harness.errors import ConversionError
+from harness.networks import zoo
+
+_CUSTOM = (
+    "A model with layers of your own, or Lambda layers, cannot be rebuilt from its file. Pass instead: a SavedModel folder (model.export(FOLDER)), a .tflite "
+    "file, or, from Python, the model object itself, its layers registered or not."
+)
+_DAMAGED = "If the file is whole, it may be from another version of Keras: save it again, or pass a SavedModel folder or a .tflite file."
+
+
+def load(source: Source, shapes: Shapes) -> Traceable:
+    """Return the model behind a source that is no .tflite file; raises ConversionError where it cannot be loaded."""
+    if source.zoo is not None:
+        return traceable_keras(zoo.build(source.zoo), source.name, shapes)
+    if source.kind == "saved_model":
+        return traceable_saved_model(_load_saved_model(source), source.name, shapes)
+    return traceable_keras(_load_keras(source), source.name, shapes)
+
+
+def _load_keras(source: Source) -> Any:
+    import keras
+
+    try:
+        # The file's code is never run: safe_mode refuses Lambda layers, and compile=False leaves its losses and metrics alone.
+        return keras.saving.load_model(str(source.path), compile=False, safe_mode=True)
+    except (OSError, zipfile.BadZipFile, EOFError, KeyError, UnicodeDecodeError) as error:
+        raise ConversionError(f"{source.name}: Keras cannot read the file: {_first_line(error)}", _DAMAGED) from error
+    except (ValueError, TypeError, AttributeError, ImportError, NotImplementedError, RuntimeError) as error:
+        text = str(error)
+        own = any(sign in text for sign in ("Could not locate", "Unknown layer", "Lambda", "lambda", "custom_objects", "register_keras_serializable"))
+        raise ConversionError(f"{source.name}: Keras cannot load the model: {_first_line(error)}", _CUSTOM if own else _DAMAGED) from error
+
+
+def _load_saved_model(source: Source) -> Any:
+    import tensorflow as tf
+
+    try:
+        return tf.saved_model.load(str(source.path))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
+        raise ConversionError(f"{source.name}: TensorFlow cannot load the SavedModel: {_first_line(error)}", "Save it again, or pass a .tflite file.") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300]

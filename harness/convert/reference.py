@@ -1,0 +1,47 @@
+"""The two reference models: what a device's speed is watched by. `models/reference/write.py` writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.convert import cache
+from harness.convert.converter import prepare_tflite
+from harness.convert.model import Model
+from harness.errors import ConfigError
+from harness.networks.data import models_dir
+
+ARITHMETIC_SHA256 = "dd83a2b81a83174e05b0788cfe763c36653209f1bd67cfd0261043fd2a889d87"
+MEMORY_SHA256 = "92852cef4d9ad49cd841c92738f78ab4398e29c5989c6a09818a99944a6e3fd0"
+
+
+def reference_models(cores: Sequence[int] = ()) -> tuple[Model, Model]:
+    """Return the model bound by arithmetic and the one larger than an L2 cache; what computes their numbers keeps to `cores`.
+
+    Raises ConfigError where the installation's files are not the pinned ones.
+    """
+    return _prepare("arithmetic", ARITHMETIC_SHA256, cores), _prepare("memory", MEMORY_SHA256, cores)
+
+
+def _prepare(name: str, sha256: str, cores: Sequence[int]) -> Model:
+    unpacked = cache.cache_dir() / f"reference-{name}-{sha256[:16]}.tflite"
+    if not (unpacked.is_file() and cache.hash_path(unpacked) == sha256):
+        _unpack(models_dir() / "reference" / f"{name}.tflite.xz", sha256, unpacked)
+    return prepare_tflite(unpacked, f"reference:{name}", {}, cores)
+
+
+def _unpack(packed: Path, sha256: str, to: Path) -> None:
+    hint = "Install latency-harness again."
+    try:
+        data = lzma.decompress(packed.read_bytes())
+    except (OSError, lzma.LZMAError, EOFError) as error:
+        raise ConfigError(f"{packed}: the reference model cannot be read ({error})", hint) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ConfigError(f"{packed}: not the reference model that this version pins", hint)
+    with cache.workspace() as folder:
+        made = Path(folder) / "reference.tflite"
+        made.write_bytes(data)
+        os.replace(made, to)

@@ -1,0 +1,51 @@
+"""What a MODEL text means: a file, a SavedModel folder, or a network of the zoo."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import ConfigError
+from harness.networks import zoo
+
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+ACCEPTED = "Accepted: a .tflite, .keras or .h5 file, a SavedModel folder, or a network's name (`harness models` lists them)."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model before conversion; `path` is set for files and folders, `zoo` for a named network."""
+
+    kind: Literal["tflite", "keras", "saved_model", "zoo"]
+    name: str
+    path: Path | None = None
+    zoo: zoo.ZooName | None = None
+
+
+def resolve(text: str | os.PathLike[str]) -> Source:
+    """Return what `text` stands for; raises ConfigError where it stands for nothing.
+
+    A known network's name wins over a file of the same name in this folder: `./mobilenet_v2` means the file.
+    """
+    name = os.fspath(text)
+    if not name:
+        raise ConfigError("the model's name is empty", ACCEPTED)
+    if isinstance(text, str) and name.partition(":")[0] in zoo.APPLICATIONS:
+        return Source("zoo", name, zoo=zoo.parse(name))
+    path = Path(name).expanduser()
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if not (path / "saved_model.pb").is_file():
+            raise ConfigError(f"{name}: the folder holds no saved_model.pb", ACCEPTED)
+        return Source("saved_model", name, path)
+    if path.exists():
+        if suffix == ".tflite":
+            return Source("tflite", name, path)
+        if suffix in KERAS_SUFFIXES:
+            return Source("keras", name, path)
+        raise ConfigError(f"{name}: not a kind of model file that the harness reads", ACCEPTED)
+    if os.sep in name or name.startswith(("~", ".")) or suffix in (".tflite", *KERAS_SUFFIXES) or not isinstance(text, str):
+        raise ConfigError(f"{name}: no such file or folder", ACCEPTED)
+    return Source("zoo", name, zoo=zoo.parse(name))

@@ -1,0 +1,96 @@
+"""One conversion process as its owner sees it: started on the first job, replaced when it dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import IO, Any
+
+from harness.convert.children import environment, pinned
+from harness.convert.worker import Job
+from harness.errors import ConfigError, ConversionError
+
+_ERRORS = {"ConfigError": ConfigError, "ConversionError": ConversionError}
+
+
+class WarmWorker:
+    """Runs jobs one after the other. Not multiprocessing: its children run the user's main script again, which may have no guard."""
+
+    def __init__(self, cores: Sequence[int]) -> None:
+        self._cores = tuple(cores)
+        self._process: subprocess.Popen[str] | None = None
+        self._stderr: IO[bytes] | None = None
+        self._closed = False
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Return the worker's answer; raises what it raised, and ConversionError, naming the model, where it died."""
+        process = self._started()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(asdict(job)) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise self._death(job, process)
+        answer = json.loads(line)
+        if "error" in answer:
+            error = answer["error"]
+            raise _ERRORS[error["kind"]](error["message"], error["hint"])
+        converted: dict[str, Any] = answer["converted"]
+        return converted
+
+    def close(self) -> None:
+        """End the process, in the middle of a job if need be, and start no other."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._closed:
+            raise ConversionError("the converter was closed before the model was converted")
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            self._stderr = tempfile.TemporaryFile()
+            self._process = subprocess.Popen(
+                pinned([sys.executable, "-m", "harness.convert.worker"], self._cores),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment(),
+                encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is for the harness, which ends its workers
+            )
+        return self._process
+
+    def _death(self, job: Job, process: subprocess.Popen[str]) -> ConversionError:
+        code = process.wait()
+        stderr, self._stderr = self._stderr, None
+        self._process = None
+        tail = ""
+        if stderr is not None:
+            stderr.seek(0, 2)
+            stderr.seek(max(0, stderr.tell() - 4096))
+            lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
+            tail = lines[-1][-300:] if lines else ""
+            stderr.close()
+        if code == -signal.SIGKILL:
+            return ConversionError(f"{job.model}: the conversion process was killed", "The machine may have run out of memory: free some, or convert elsewhere.")
+        how = f"died of signal {-code}" if code < 0 else f"ended with {code}"
+        return ConversionError(f"{job.model}: the conversion process {how}" + (f": {tail}" if tail else ""), "Convert it to a .tflite file yourself and pass that.")

@@ -1,0 +1,1 @@
+"""Networks as data: names, blocks, search spaces."""
