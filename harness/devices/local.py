@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -20,7 +19,7 @@ from harness.errors import AgentDied, RemoteFailure, TimedOut
 
 _CHUNK_BYTES = 1 << 20
 _STDERR_TAIL_LINES = 40
-_STDERR_LINE_BYTES = 4096
+_STDERR_TAIL_BYTES = 16_384
 _REAP_TIMEOUT_S = 5.0
 
 
@@ -99,7 +98,7 @@ class LocalStream:
         self._wake_read, self._wake_write = os.fdopen(wake_read, "rb"), os.fdopen(wake_write, "wb", buffering=0)
         self._sending, self._receiving, self._ending = threading.Lock(), threading.Lock(), threading.Lock()
         self._ended = False
-        self._stderr_lines: deque[bytes] = deque(maxlen=_STDERR_TAIL_LINES)
+        self._stderr = b""
         self._stderr_reader = threading.Thread(target=self._keep_stderr, args=(stderr,), daemon=True, name=f"{device} stderr")
         self._stderr_reader.start()
 
@@ -135,7 +134,7 @@ class LocalStream:
 
     def stderr_tail(self) -> str:
         """Return the last lines that the process printed to stderr."""
-        return b"".join(self._stderr_lines.copy()).decode(errors="replace")
+        return b"".join(self._stderr.splitlines(keepends=True)[-_STDERR_TAIL_LINES:]).decode(errors="replace")
 
     def close(self, deadline: float) -> None:
         """Close the process's stdin, wait for its end until `deadline`, then kill what is left of its group."""
@@ -189,8 +188,8 @@ class LocalStream:
 
     def _keep_stderr(self, stderr: IO[bytes]) -> None:
         with stderr:
-            while line := stderr.readline(_STDERR_LINE_BYTES):
-                self._stderr_lines.append(line)
+            while chunk := os.read(stderr.fileno(), _CHUNK_BYTES):
+                self._stderr = (self._stderr + chunk)[-_STDERR_TAIL_BYTES:]
 
 
 def _start(device: str, argv: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -92,20 +93,32 @@ def runtime_python(runtime: str, progress: Callable[[str], None] | None = None) 
         shutil.rmtree(environment, ignore_errors=True)
         if progress is not None:
             progress(f"setting up {runtime} in {environment}")
-        _make_environment(environment, base, requirements)
+        _make_environment(runtime, environment, base, requirements)
     return python
 
 
-def _make_environment(environment: Path, base: Path, requirements: bytes) -> None:
+def _make_environment(runtime: str, environment: Path, base: Path, requirements: bytes) -> None:
+    """Make the folder `environment`, complete and seen to run a model, or not at all."""
     environment.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{environment.name}.", dir=environment.parent) as scratch:
-        folder = Path(scratch)
-        made, wanted = folder / "environment", folder / "requirements.txt"
+        made, wanted = Path(scratch, "environment"), Path(scratch, "requirements.txt")
         wanted.write_bytes(requirements)
-        python = made / "bin" / "python"
-        _uv(["venv", "--quiet", "--no-project", "--relocatable", "--python", str(base), str(made)], folder, _SHORT_TIMEOUT_S)
-        _uv(["pip", "sync", "--quiet", "--require-hashes", "--python", str(python), str(wanted)], folder, _INSTALL_TIMEOUT_S)
-        _check([str(python), "-I", "-c", _SMOKE_TEST], "the new environment cannot run a model", folder, stdin=smoke_model())
+        python = str(made / "bin" / "python")
+        venv = ["venv", "--quiet", "--no-project", "--relocatable", "--python", str(base), str(made)]
+        packages = ["pip", "sync", "--quiet", "--require-hashes", "--python", python, str(wanted)]
+        for command, failure, stdin in (
+            ([uv.find_uv_bin(), *venv], "an environment cannot be made", b""),
+            ([uv.find_uv_bin(), *packages], "its packages cannot be installed", b""),
+            ([python, "-I", "-c", _SMOKE_TEST], "it cannot run a model", smoke_model()),
+        ):
+            # Not where the user is: the settings of a project there are not ours.
+            done = _run(command, _INSTALL_TIMEOUT_S, folder=Path(scratch), stdin=stdin)
+            if done.returncode != 0:
+                raise HarnessError(
+                    f"cannot set up {runtime}: {failure}\n{done.stderr.decode(errors='replace').strip()[-2000:]}",
+                    "packages come from the index that pip on this machine is set to; "
+                    "without one, set `python` of the device in devices.toml to an interpreter that has the runtime",
+                )
         try:
             made.rename(environment)
         except OSError:
@@ -119,8 +132,7 @@ def _fitting_python() -> Path:
     if oldest <= sys.version_info[:2] <= newest:
         return _base_python()
     versions = f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
-    command = [uv.find_uv_bin(), "python", "find", "--no-project", "--system", versions]
-    found = _run(command, None, _SHORT_TIMEOUT_S, environment=uv_environment())
+    found = _run([uv.find_uv_bin(), "python", "find", "--no-project", "--system", versions], _SHORT_TIMEOUT_S)
     if found.returncode != 0:
         raise ConfigError(
             f"tflite-runtime needs Python 3.9, 3.10 or 3.11, and this machine has none (the harness runs on {sys.version.split()[0]})",
@@ -172,46 +184,20 @@ def _float_pair(schema: Any, name: str) -> Any:
 
 def _base_python() -> Path:
     """Return the machine's Python that the harness's own environment was made from."""
-    return Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    base = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    return base if base.exists() else Path(sys.executable)
 
 
+@functools.cache
 def _pip_setting(option: str) -> str:
     """Return a setting of the machine's pip; empty where there is none, or no pip."""
-    answer = _run([str(_base_python()), "-m", "pip", "config", "get", f"global.{option}"], None, _SHORT_TIMEOUT_S)
+    command = [str(_base_python()), "-m", "pip", "config", "get", f"global.{option}"]
+    answer = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SHORT_TIMEOUT_S)
     return answer.stdout.decode().strip() if answer.returncode == 0 else ""
 
 
-def _uv(arguments: Sequence[str], folder: Path, timeout_s: float) -> None:
-    """Run uv in `folder`, so that the settings of a project nearby do not reach it."""
-    _check([uv.find_uv_bin(), *arguments], f"uv {arguments[0]} failed", folder, timeout_s, environment=uv_environment())
-
-
-def _check(
-    command: Sequence[str],
-    failure: str,
-    folder: Path,
-    timeout_s: float = _SHORT_TIMEOUT_S,
-    *,
-    stdin: bytes = b"",
-    environment: dict[str, str] | None = None,
-) -> None:
-    done = _run(command, folder, timeout_s, stdin, environment)
-    if done.returncode != 0:
-        raise HarnessError(
-            f"the runtime's environment cannot be made: {failure}\n{done.stderr.decode(errors='replace').strip()[-2000:]}",
-            "packages come from the index that pip on this machine is set to; "
-            "without one, set `python` of the device in devices.toml to an interpreter that has the runtime",
-        )
-
-
-def _run(
-    command: Sequence[str],
-    folder: Path | None,
-    timeout_s: float,
-    stdin: bytes = b"",
-    environment: dict[str, str] | None = None,
-) -> subprocess.CompletedProcess[bytes]:
+def _run(command: Sequence[str], timeout_s: float, *, folder: Path | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(command, check=False, cwd=folder, env=environment, input=stdin, capture_output=True, timeout=timeout_s)
+        return subprocess.run(command, check=False, cwd=folder, env=uv_environment(), input=stdin, capture_output=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise HarnessError(f"{command[0]} was still running after {timeout_s:.0f} s", "is the package index reachable?") from None
