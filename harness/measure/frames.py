@@ -10,19 +10,55 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError
+from harness.measure import stats
+from harness.measure.context import context_of
 from harness.measure.result import Result
 from harness.measure.samples import Measurement
+from harness.measure.store import Row, Store
+from harness.measure.summary import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from harness.measure.store import Row, Store
 
 REFERENCES = 2
 """The first models of a repetition are the references; the rest are candidates."""
 
 _DTYPES = {int: "Int64", float: "float64", bool: "boolean", str: "string", datetime: "datetime64[us, UTC]"}
+
+
+def results(
+    *,
+    device: str | None = None,
+    model: str | None = None,
+    since: datetime | None = None,
+    inventory: Path | None = None,
+    results: Path | None = None,
+) -> pd.DataFrame:
+    """Return the stored benchmarks, a row each, failures too; `results_frame` says which columns.
+
+    Only those on `device`, of `model` (a name, or 8 or more digits that a SHA-256 starts with), measured at `since` or later.
+    The store is in the folder `results`, else beside the device inventory. Raises StoreError where there is none.
+    """
+    from harness.measure.context import context_of
+    from harness.measure.summary import summarise
+
+    with _store(inventory, results) as store:
+
+        def derive(measurement: Measurement) -> Result:
+            return summarise(measurement, context_of(store, measurement.subject), from_store=True)
+
+        return results_frame(store, summarise=derive, device=device, model=model, since=since)
+
+
+def samples(measurement_id: int, *, inventory: Path | None = None, results: Path | None = None) -> pd.DataFrame:
+    """Return the samples of one stored benchmark, a row each; `samples_frame` says which columns.
+
+    The store is found as by `results`. Raises StoreError where it does not hold that benchmark.
+    """
+    with _store(inventory, results) as store:
+        return samples_frame(store.measurement(measurement_id))
 
 
 def results_frame(
@@ -54,7 +90,8 @@ def samples_frame(measurement: Measurement) -> pd.DataFrame:
     """Return one row per sample of a measurement, the reference models' among them, in the order they were taken.
 
     `repetition` and `chunk` count from 0; `model` is a SHA-256 and `role` "reference" or "candidate". `start_ns` is that of the
-    chunk, on the device's monotonic clock. `latency_ns` is the wall time of one run: `wall_ns` over `repeats`.
+    chunk, on the device's monotonic clock. `latency_ns` is the wall time of one run: `wall_ns` over `repeats`. `disturbed` samples are
+    left out of estimates.
     """
     import numpy as np
     import pandas as pd
@@ -64,6 +101,7 @@ def samples_frame(measurement: Measurement) -> pd.DataFrame:
         for number, repetition in enumerate(measurement.repetitions)
         for position, chunk in enumerate(repetition.data.chunks)
     ]
+    threads = measurement.subject.threads
     sizes = [len(chunk.wall_ns) for _, _, _, chunk in taken]
 
     def each(values: list[int]) -> Any:
@@ -88,6 +126,8 @@ def samples_frame(measurement: Measurement) -> pd.DataFrame:
             "repeats": repeats,
             "latency_ns": wall_ns / repeats,
             "switches": all_of("switches"),
+            "disturbed": np.concatenate([np.zeros(0, bool), *(disturbed(chunk, threads) for *_, chunk in taken)]),
+            "disturbed": np.concatenate([stats.disturbed(chunk, measurement.subject.threads) for *_, chunk in taken]),
         }
     )
 
@@ -114,6 +154,13 @@ def export(frame: pd.DataFrame, path: Path) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}", "Give a file in a folder that exists and that you may write.") from error
+
+
+def _store(inventory: Path | None, results: Path | None) -> Store:
+    from harness.devices.inventory import load_inventory
+    from harness.measure.store import Store
+
+    return Store.open(results or load_inventory(inventory).results_dir, read_only=True)
 
 
 def _columns() -> dict[str, str]:
@@ -154,3 +201,30 @@ def _of_failure(row: Row) -> dict[str, object]:
 
 def _cores(cores: tuple[int, ...]) -> str:
     return ",".join(map(str, cores))
+
+
+def results(
+    *,
+    device: str | None = None,
+    model: str | None = None,
+    since: datetime | None = None,
+    inventory: Path | None = None,
+    results: Path | None = None,
+) -> pd.DataFrame:
+    """Return what is stored, one row a benchmark, newest first; `results` is the folder of the store, by default the inventory's."""
+    with _store(inventory, results) as store:
+
+        def derived(measurement: Measurement) -> Result:
+            return summarise(measurement, context_of(store, measurement.subject), from_store=True)
+
+        return results_frame(store, summarise=derived, device=device, model=model, since=since)
+
+
+def samples(measurement_id: int, *, inventory: Path | None = None, results: Path | None = None) -> pd.DataFrame:
+    """Return the samples of one stored measurement, see `samples_frame`; a result names its measurement in `measurement_id`."""
+    with _store(inventory, results) as store:
+        return samples_frame(store.measurement(measurement_id))
+
+
+def _store(inventory: Path | None, results: Path | None) -> Store:
+    return Store.open(results or load_inventory(inventory).results_dir, read_only=True)

@@ -1,0 +1,1 @@
+"""The program that runs on a device and times inference there."""

@@ -1,0 +1,126 @@
+"""What the device is, and how it is now: facts, temperature, frequency, load. What it does not tell is None."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+from typing import Collection, List, Optional
+
+from latency_agent.cores import SYSFS, governor, read_cores, read_int, read_text
+from latency_agent.protocol import Conditions, Facts
+
+PROC = Path("/proc")
+_CPU_ZONES = ("cpu", "soc", "x86_pkg_temp", "tsens", "big")
+
+
+def facts(allowed: Collection[int], sysfs: Path = SYSFS, proc: Path = PROC) -> Facts:
+    """Return what the device is."""
+    identity = read_text(proc / "device-tree/serial-number") or read_text(Path("/etc/machine-id")) or platform.node()
+    release = platform.release()
+    cores = read_cores(allowed, sysfs)
+    return Facts(
+        machine_id_sha256=hashlib.sha256(b"latency-harness" + identity.encode()).hexdigest(),
+        cpu_model=_cpu_model(proc),
+        cores=cores,
+        kernel=release,
+        os_build=_os_build(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        l2_bytes=_cache_bytes(sysfs, cores[-1].index, level=2),
+        last_level_cache_bytes=_cache_bytes(sysfs, cores[-1].index, level=None),
+    )
+
+
+def conditions(core: int, folder: Path, sysfs: Path = SYSFS, proc: Path = PROC) -> Conditions:
+    """Return how the device is now, seen from `core`; free disk is that of `folder`."""
+    load = read_text(proc / "loadavg")
+    return Conditions(
+        monotonic_ns=time.monotonic_ns(),
+        load_1min=float(load.split()[0]) if load else None,
+        governor=governor(core, sysfs),
+        frequency_khz=frequency_khz(core, sysfs),
+        temperature_c=temperature_c(sysfs),
+        battery_percent=_battery_percent(sysfs),
+        available_memory_bytes=_meminfo_bytes(proc, "MemAvailable"),
+        free_disk_bytes=shutil.disk_usage(str(folder)).free,
+    )
+
+
+def frequency_khz(core: int, sysfs: Path = SYSFS) -> Optional[int]:
+    """Return the current frequency of a core."""
+    return read_int(sysfs / f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
+
+
+def temperature_c(sysfs: Path = SYSFS) -> Optional[float]:
+    """Return the highest temperature of the zones that name a CPU or SoC, or of all zones where none does."""
+    zones = []
+    for zone in sorted((sysfs / "class/thermal").glob("thermal_zone*")):
+        millidegrees = read_int(zone / "temp")
+        # Sensors that are off answer with absolute zero or with nonsense far from any silicon's range.
+        if millidegrees is not None and -40_000 < millidegrees < 150_000:
+            zones.append(((read_text(zone / "type") or "").lower(), millidegrees / 1000))
+    named = [celsius for name, celsius in zones if any(word in name for word in _CPU_ZONES)]
+    return max(named or [celsius for _, celsius in zones], default=None)
+
+
+def steal_ns(core: int, proc: Path = PROC) -> Optional[int]:
+    """Return the time that a hypervisor has taken from `core` since boot; its resolution is the kernel's tick."""
+    text = read_text(proc / "stat") or ""
+    for line in text.splitlines():
+        fields = line.split()
+        if fields and fields[0] == f"cpu{core}" and len(fields) > 8:
+            return int(fields[8]) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+    return None
+
+
+def memory_bytes(field: str, proc: Path = PROC) -> int:
+    """Return a memory figure of this process, such as VmRSS or VmHWM."""
+    for line in (proc / "self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"the kernel tells no {field}")
+
+
+def _cpu_model(proc: Path) -> str:
+    board = read_text(proc / "device-tree/model")
+    names: List[str] = []
+    for line in (read_text(proc / "cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Hardware") and value.strip() not in names:
+            names.append(value.strip())
+    return " / ".join(([board] if board else []) + names) or platform.machine()
+
+
+def _os_build() -> str:
+    for line in (read_text(Path("/etc/os-release")) or "").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.split("=", 1)[1].strip('"')
+    return platform.platform()
+
+
+def _cache_bytes(sysfs: Path, core: int, level: Optional[int]) -> Optional[int]:
+    sizes = {}
+    for index in (sysfs / f"devices/system/cpu/cpu{core}/cache").glob("index*"):
+        found, size = read_int(index / "level"), read_text(index / "size")
+        if found is not None and size and size.endswith("K") and read_text(index / "type") != "Instruction":
+            sizes[found] = int(size[:-1]) * 1024
+    if level is not None:
+        return sizes.get(level)
+    return sizes[max(sizes)] if sizes else None
+
+
+def _battery_percent(sysfs: Path) -> Optional[int]:
+    for supply in sorted((sysfs / "class/power_supply").glob("*")):
+        if read_text(supply / "type") == "Battery":
+            return read_int(supply / "capacity")
+    return None
+
+
+def _meminfo_bytes(proc: Path, field: str) -> Optional[int]:
+    for line in (read_text(proc / "meminfo") or "").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    return None

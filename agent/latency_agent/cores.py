@@ -1,0 +1,110 @@
+"""Which core to measure on, and staying there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Collection, List, Optional, Sequence, Tuple
+
+from latency_agent.protocol import Core, Placement
+
+SYSFS = Path("/sys")
+
+
+class CoreError(Exception):
+    """The wanted core may not be used; the text names those that may."""
+
+
+def read_text(path: Path) -> Optional[str]:
+    """Return the stripped text of a file of /proc or /sys, None where the kernel has or shows none."""
+    try:
+        return path.read_text().strip("\x00 \n")
+    except OSError:
+        return None
+
+
+def read_int(path: Path) -> Optional[int]:
+    """Return the number in a file of /proc or /sys, None where there is none."""
+    text = read_text(path)
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def parse_cpu_list(text: str) -> Tuple[int, ...]:
+    """Return the CPUs of a kernel list such as `0-3,6` (or `0 1 2`, as cpufreq writes them)."""
+    cpus: List[int] = []
+    for part in text.replace(",", " ").split():
+        first, _, last = part.partition("-")
+        cpus.extend(range(int(first), int(last or first) + 1))
+    return tuple(cpus)
+
+
+def read_cores(allowed: Collection[int], sysfs: Path = SYSFS) -> Tuple[Core, ...]:
+    """Return the device's online cores with what the kernel tells of each; `allowed` holds those that the agent was started on."""
+    cpu_root = sysfs / "devices/system/cpu"
+    online = read_text(cpu_root / "online")
+    found = []
+    for index in parse_cpu_list(online) if online else sorted(allowed):
+        folder = cpu_root / f"cpu{index}"
+        cluster = read_text(folder / "cpufreq/related_cpus") or read_text(folder / "topology/package_cpus_list")
+        found.append(
+            Core(
+                index=index,
+                capacity=read_int(folder / "cpu_capacity"),
+                max_khz=read_int(folder / "cpufreq/cpuinfo_max_freq"),
+                cluster=parse_cpu_list(cluster) if cluster else (index,),
+                allowed=index in allowed,
+            )
+        )
+    return tuple(found)
+
+
+def governor(core: int, sysfs: Path = SYSFS) -> Optional[str]:
+    """Return the frequency governor of a core."""
+    return read_text(sysfs / f"devices/system/cpu/cpu{core}/cpufreq/scaling_governor")
+
+
+def place(cores: Sequence[Core], threads: int, wanted: Optional[int] = None, sysfs: Path = SYSFS) -> Placement:
+    """Return the cores for `threads` threads: the biggest ones of one cluster, or those of the core that the user wants.
+
+    Raises CoreError, naming the cores that may be used, where there are too few or the wanted one is not among them.
+    """
+    allowed = [core for core in cores if core.allowed]
+    names = ", ".join(str(core.index) for core in allowed)
+    if wanted is not None and wanted not in {core.index for core in allowed}:
+        raise CoreError(f"core {wanted} may not be used; allowed: {names}")
+    # Among equals the highest index: the first core serves most interrupts.
+    if wanted is None:
+        first = max(allowed, key=lambda core: (core.capacity or 0, core.max_khz or 0, core.index))
+        chosen_by = _reason(allowed, first)
+    else:
+        first = next(core for core in allowed if core.index == wanted)
+        chosen_by = "named by the user"
+    others = [core for core in allowed if core.index != first.index and core.index in first.cluster]
+    others.sort(key=lambda core: (core.capacity or 0, core.max_khz or 0, core.index), reverse=True)
+    if len(others) < threads - 1:
+        raise CoreError(
+            f"{threads} threads need {threads} cores of one cluster; core {first.index}'s cluster has {1 + len(others)}; allowed: {names}"
+        )
+    chosen = (first.index, *(core.index for core in others[: threads - 1]))
+    return Placement(cores=chosen, chosen_by=chosen_by, governor=governor(first.index, sysfs))
+
+
+def _reason(allowed: Sequence[Core], first: Core) -> str:
+    if first.capacity is not None and any(core.capacity != first.capacity for core in allowed):
+        return "largest cpu_capacity"
+    if first.max_khz is not None and any(core.max_khz != first.max_khz for core in allowed):
+        return "highest maximum frequency"
+    return "any allowed core: the kernel tells of no difference"
+
+
+def pin(cores: Sequence[int]) -> Tuple[int, ...]:
+    """Pin this process to `cores` and return the affinity read back; raises CoreError where the kernel refuses."""
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError as error:
+        allowed = ", ".join(str(core) for core in sorted(os.sched_getaffinity(0)))
+        raise CoreError(f"cores {list(cores)} may not be used ({error.strerror}); allowed: {allowed}") from None
+    return tuple(sorted(os.sched_getaffinity(0)))

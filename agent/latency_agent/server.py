@@ -1,0 +1,202 @@
+"""The supervisor: answers requests, keeps the lease, starts one worker process per repetition."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from queue import Queue
+from typing import Any, Callable, Dict, List, Optional
+
+from latency_agent import conditions, cores, runtime
+from latency_agent.lease import Busy, Lease
+from latency_agent.protocol import HEARTBEAT_INTERVAL_S, HEARTBEAT_TIMEOUT_S, VERSION, Hello, encode
+from latency_agent.timing import clock_step_ns
+from latency_agent.worker import file_sha256
+
+_STDERR_TAIL_BYTES = 4000
+
+
+class Refused(Exception):
+    """A request that cannot be carried out: the kind and message of the answer, and what the worker printed last."""
+
+    def __init__(self, kind: str, message: str, stderr_tail: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.stderr_tail = stderr_tail
+
+
+class Server:
+    """One session's agent. It reads requests from `in_fd`, answers on `out_fd`, and ends on EOF or a missed heartbeat."""
+
+    def __init__(self, runtime_name: str, root: Path, archive: str, in_fd: int, out_fd: int) -> None:
+        self._runtime = runtime_name
+        self._root = root
+        self._archive = archive
+        self._in_fd = in_fd
+        self._out_fd = out_fd
+        # Read once: placing a benchmark takes this process itself off the chosen cores.
+        self._allowed = os.sched_getaffinity(0)
+        self._requests: Queue[Optional[bytes]] = Queue()
+        self._lease: Optional[Lease] = None
+        self._lease_lost = False
+        self._lock = threading.Lock()
+        self._worker: Optional[subprocess.Popen[bytes]] = None
+        self._operations: Dict[str, Callable[[Dict[str, Any]], Any]] = {
+            "hello": self._hello,
+            "facts": lambda _: encode(conditions.facts(self._allowed)),
+            "conditions": lambda args: encode(conditions.conditions(int(args["core"]), self._root)),
+            "has": self._has,
+            "place": self._place,
+            "acquire": self._acquire,
+            "solo": lambda args: self._repetition("solo", args),
+            "timed": lambda args: self._repetition("timed", args),
+        }
+
+    def serve(self) -> None:
+        """Answer requests until stdin ends."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            line = self._requests.get()
+            if line is None:
+                break
+            request = json.loads(line)
+            answer: Dict[str, Any] = {"id": request["id"]}
+            try:
+                operation = self._operations.get(request["op"])
+                if operation is None:
+                    raise Refused("UnknownOperation", f"the agent knows no operation {request['op']!r}")
+                answer["result"] = operation(request.get("args", {}))
+            except Refused as refused:
+                answer["error"] = {"kind": refused.kind, "message": refused.message, "stderr_tail": refused.stderr_tail}
+            except (Busy, cores.CoreError, ImportError, OSError) as error:
+                answer["error"] = {"kind": type(error).__name__, "message": str(error), "stderr_tail": ""}
+            data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+            try:
+                while data:
+                    data = data[os.write(self._out_fd, data) :]
+            except BrokenPipeError:
+                break
+        self._end()
+
+    def _listen(self) -> None:
+        """Split stdin into requests, note signs of life, renew the lease. EOF or silence ends the agent and its worker."""
+        try:
+            self._listen_until_silence()
+        finally:
+            self._end()
+
+    def _listen_until_silence(self) -> None:
+        pending = b""
+        heard = refreshed = time.monotonic()
+        while True:
+            ready, _, _ = select.select([self._in_fd], [], [], 0.5)
+            now = time.monotonic()
+            if ready:
+                data = os.read(self._in_fd, 1 << 16)
+                if not data:
+                    break
+                heard = now
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    if json.loads(line)["op"] != "ping":
+                        self._requests.put(line)
+            elif now - heard > HEARTBEAT_TIMEOUT_S:
+                break
+            if self._lease is not None and now - refreshed > HEARTBEAT_INTERVAL_S:
+                self._lease_lost = not self._lease.refresh()
+                refreshed = now
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._worker is not None:
+                _kill_group(self._worker)
+            if self._lease is not None:
+                self._lease.release()
+            os._exit(0)
+
+    def _hello(self, _: Dict[str, Any]) -> Any:
+        return encode(
+            Hello(
+                protocol=VERSION,
+                python=platform.python_version(),
+                machine=platform.machine(),
+                runtime=self._runtime,
+                runtime_version=runtime.version(self._runtime),
+                clock_step_ns=clock_step_ns(),
+                pid=os.getpid(),
+            )
+        )
+
+    def _has(self, args: Dict[str, Any]) -> Any:
+        path = self._root / args["name"]
+        return {"path": str(path), "present": path.is_file() and file_sha256(path) == args["sha256"]}
+
+    def _place(self, args: Dict[str, Any]) -> Any:
+        placement = cores.place(cores.read_cores(self._allowed), int(args["threads"]), args["core"])
+        others = self._allowed - set(placement.cores)
+        if others:
+            os.sched_setaffinity(0, others)
+        return encode(placement)
+
+    def _acquire(self, args: Dict[str, Any]) -> Any:
+        lease = Lease(Path(args["path"]), args["owner"], args["token"])
+        lease.acquire()
+        self._lease, self._lease_lost = lease, False
+        return {}
+
+    def _repetition(self, operation: str, args: Dict[str, Any]) -> Any:
+        if self._lease is None or self._lease_lost:
+            raise Refused(
+                "NoLease", "the session holds no lease on this device" if self._lease is None else "the lease was lost to another session"
+            )
+        command: List[str] = [sys.executable, "-I", self._archive, "worker", "--runtime", self._runtime]
+        task = json.dumps({"op": operation, "args": args}).encode()
+        with self._lock:
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
+            self._worker = worker
+        try:
+            out, err = worker.communicate(task, timeout=args["timeout_s"])
+        except subprocess.TimeoutExpired:
+            _kill_group(worker)
+            _, err = worker.communicate()
+            raise Refused("WorkerHung", f"the worker did not end within {args['timeout_s']:.0f} s and was killed", _tail(err)) from None
+        finally:
+            with self._lock:
+                self._worker = None
+        if worker.returncode != 0:
+            raise Refused("WorkerDied", f"the worker ended with {_describe_exit(worker.returncode)}", _tail(err))
+        answer = json.loads(out)
+        if "error" in answer:
+            raise Refused(answer["error"]["kind"], answer["error"]["message"], _tail(err))
+        return answer["result"]
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _tail(data: bytes) -> str:
+    return data[-_STDERR_TAIL_BYTES:].decode(errors="replace").strip()
+
+
+def _describe_exit(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

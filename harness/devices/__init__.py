@@ -1,0 +1,1 @@
+"""Devices: the inventory, how bytes reach them, one live agent each."""

@@ -1,0 +1,205 @@
+"""A session: one live agent on one device, spoken to by one thread, under the device's lease."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.convert.model import Model
+from harness.devices.inventory import Device
+from harness.devices.provision import agent_archive, cache_dir, runtime_python
+from harness.devices.transport import Stream, Transport, open_transport
+from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, DeviceError, ProtocolMismatch, TimedOut
+from latency_agent import protocol
+from latency_agent.protocol import Conditions, Facts, Hello, ModelFile, Placement, Repetition, SoloResult, SoloTask, TimedTask
+
+REQUEST_TIMEOUT_S = 20.0
+_START_TIMEOUT_S = 60.0
+_GRACE_S = 10.0
+_ALIVE_TIMEOUT_S = 5.0
+_LEASE_PATH = "/tmp/latency-harness.lease"  # noqa: S108 - one path for all users of a machine; the agent opens it without following links
+
+_ERRORS: dict[str, type[DeviceError]] = {
+    "Busy": DeviceBusy,
+    "NoLease": DeviceBusy,
+    "WorkerDied": AgentDied,
+    "WorkerHung": TimedOut,
+}
+_HINTS = {
+    "CoreError": "set `core` of this device in devices.toml to an allowed core, or ask for fewer threads",
+    "ImportError": "`harness doctor` tells which runtimes this device has",
+    "ModelError": "the runtime's own words are above; a model that needs custom operators cannot run here",
+    "WorkerDied": "the runtime crashed on this model; the last lines it printed are stored with the failure",
+    "WorkerHung": "if the model is that slow, give it more time with --max-time",
+}
+
+
+class Session:
+    """A live agent; `facts` and `placement` say where it measures."""
+
+    def __init__(self, device: Device, transport: Transport, stream: Stream, root: Path) -> None:
+        self.device = device
+        self._transport = transport
+        self._stream = stream
+        self._root = root
+        self._requests = 0
+        self._pushed: dict[str, str] = {}
+        self._closing = threading.Event()
+        self._heartbeat = threading.Thread(target=self._beat, daemon=True, name=f"{device.name} heartbeat")
+        self._heartbeat.start()
+        self.hello: Hello
+        self.facts: Facts
+        self.placement: Placement
+        self.agent_sha256: str
+
+    @classmethod
+    def open(
+        cls,
+        device: Device,
+        *,
+        threads: int = 1,
+    ) -> Self:
+        """Return a session whose agent answers and is placed on its cores; it measures once it holds the lease, see `acquire`.
+
+        Raises ProtocolMismatch, AgentError for a core that may not be used, and the errors of the transport.
+        """
+        if device.transport == "local" and platform.system() != "Linux":
+            raise ConfigError(
+                f"{device.name}: this machine runs {platform.system()}; only Linux can be measured on",
+                "measure on a board or phone instead: [devices.NAME] in devices.toml",
+            )
+        archive = agent_archive()
+        python = Path(device.python) if device.python else runtime_python(device.runtime)
+        root = cache_dir() / "device"
+        transport = open_transport(device)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        remote_archive = str(root / archive.name)
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if not transport.run(["sha256sum", remote_archive], deadline).stdout.startswith(digest.encode()):
+            transport.push(archive, remote_archive, deadline)
+        command = [str(python), "-I", remote_archive, "serve", "--runtime", device.runtime, "--root", str(root)]
+        session = cls(device, transport, transport.stream(command, deadline), root)
+        try:
+            session.agent_sha256 = digest
+            session.hello = protocol.decode(Hello, session.request("hello", timeout_s=_START_TIMEOUT_S))
+            if session.hello.protocol != protocol.VERSION:
+                raise ProtocolMismatch(device.name, f"the agent speaks protocol {session.hello.protocol}, the harness {protocol.VERSION}")
+            session.facts = protocol.decode(Facts, session.request("facts"))
+            session.placement = protocol.decode(Placement, session.request("place", {"threads": threads, "core": device.core}))
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def fingerprint(self) -> str:
+        """What names the device itself: hashed board id, CPU model, cores with capacities, kernel and OS build."""
+        facts = self.facts
+        cores = [(core.index, core.capacity, core.max_khz) for core in facts.cores]
+        text = json.dumps([facts.machine_id_sha256, facts.cpu_model, cores, facts.kernel, facts.os_build])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def acquire(self, *, token: str | None = None, wait_s: float = 20.0, waiting: Callable[[str], None] | None = None) -> None:
+        """Take the device's lease. Sessions with the same `token` share one: two runtimes on one machine.
+
+        Raises DeviceBusy when another session still holds it after `wait_s`, which is longer than a dead session's lease lives.
+        """
+        token = token or secrets.token_hex(16)
+        owner = f"{getpass.getuser()}@{platform.node()}"
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                self.request("acquire", {"path": _LEASE_PATH, "owner": owner, "token": token})
+            except DeviceBusy as busy:
+                if time.monotonic() > deadline:
+                    busy.hint = "wait for it to finish: two sessions on one device would disturb each other"
+                    raise
+                if waiting is not None:
+                    waiting(busy.message)
+                time.sleep(0.5)
+            else:
+                return
+
+    def conditions(self) -> Conditions:
+        """Return how the device is now."""
+        return protocol.decode(Conditions, self.request("conditions", {"core": self.placement.cores[0]}))
+
+    def solo(self, model: Model, *, seed: int, warmup_ns: int, timeout_s: float) -> SoloResult:
+        """Return init time, first run, peak memory and outputs of `model` from a process that loads nothing else."""
+        task = SoloTask(
+            model=self.push(model),
+            cores=self.placement.cores,
+            threads=len(self.placement.cores),
+            seed=seed,
+            warmup_ns=warmup_ns,
+            timeout_s=timeout_s,
+        )
+        return protocol.decode(SoloResult, self.request("solo", protocol.encode(task), timeout_s=timeout_s + _GRACE_S))
+
+    def timed(self, task: TimedTask) -> Repetition:
+        """Return the samples of a repetition."""
+        return protocol.decode(Repetition, self.request("timed", protocol.encode(task), timeout_s=task.timeout_s + _GRACE_S))
+
+    def push(self, model: Model) -> ModelFile:
+        """Return where the model lies on the device, pushed there unless its bytes already were."""
+        if model.sha256 not in self._pushed:
+            name = f"models/{model.sha256}.tflite"
+            answer = self.request("has", {"name": name, "sha256": model.sha256})
+            if not answer["present"]:
+                self._transport.push(model.path, answer["path"], time.monotonic() + _START_TIMEOUT_S)
+            self._pushed[model.sha256] = answer["path"]
+        return ModelFile(model.sha256, self._pushed[model.sha256], model.shapes)
+
+    def request(self, operation: str, arguments: dict[str, Any] | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, Any]:
+        """Return the agent's result for `operation`; its errors are raised as the harness's own."""
+        self._requests += 1
+        deadline = time.monotonic() + timeout_s
+        line = json.dumps({"id": self._requests, "op": operation, "args": arguments or {}}).encode() + b"\n"
+        self._stream.send(line, deadline)
+        answer = json.loads(self._stream.receive(deadline))
+        if answer["id"] != self._requests:
+            raise ProtocolMismatch(self.device.name, f"the agent answered request {answer['id']} instead of {self._requests}")
+        if "error" in answer:
+            error = answer["error"]
+            kind = _ERRORS.get(error["kind"], AgentError)
+            raise kind(self.device.name, error["message"], _HINTS.get(error["kind"], ""), error["stderr_tail"])
+        return dict(answer["result"])
+
+    def alive(self) -> bool:
+        """Return whether the agent still answers."""
+        try:
+            self.request("hello", timeout_s=_ALIVE_TIMEOUT_S)
+        except DeviceError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the agent, which gives the lease back, and let go of the device."""
+        self._closing.set()
+        self._heartbeat.join()
+        self._stream.close(time.monotonic() + _GRACE_S)
+        self._transport.close()
+
+    def _beat(self) -> None:
+        line = json.dumps({"id": 0, "op": "ping"}).encode() + b"\n"
+        while not self._closing.wait(protocol.HEARTBEAT_INTERVAL_S):
+            try:
+                self._stream.send(line, time.monotonic() + protocol.HEARTBEAT_TIMEOUT_S)
+            except DeviceError:
+                # The request under way meets the same dead stream and tells of it.
+                return

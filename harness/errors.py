@@ -1,0 +1,83 @@
+"""Every error that the harness raises for its user.
+
+HarnessError
+├── ConfigError              a file, an option or a name that the user gave
+├── ConversionError          a model that cannot be converted or read
+├── StoreError               the results database
+└── DeviceError              a device, named
+    ├── TimedOut             a deadline passed
+    ├── RemoteFailure        a command on the device failed
+    ├── AgentError           the agent answered with an error
+    ├── AgentDied            the agent or its worker ended unasked
+    ├── ProtocolMismatch     agent and harness speak different versions
+    ├── UnstableConditions   too hot, too busy, or no longer as it was
+    ├── DeviceBusy           another session holds the lease
+    └── WrongOutput          the model's output on the device is not what it should be
+"""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """What happened, on what; `hint` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ConfigError(HarnessError):
+    """A file, an option or a name that the user gave is wrong."""
+
+
+class ConversionError(HarnessError):
+    """A model cannot be converted or read."""
+
+
+class StoreError(HarnessError):
+    """The results database cannot be used."""
+
+
+class DeviceError(HarnessError):
+    """Something went wrong on `device`; `stderr_tail` holds the last lines it printed."""
+
+    def __init__(self, device: str, message: str, hint: str = "", stderr_tail: str = "") -> None:
+        super().__init__(f"{device}: {message}", hint)
+        self.device = device
+        self.stderr_tail = stderr_tail
+
+
+class TimedOut(DeviceError):
+    """A deadline passed."""
+
+
+class RemoteFailure(DeviceError):
+    """A command on the device failed."""
+
+
+class AgentError(DeviceError):
+    """The agent answered with an error."""
+
+
+class AgentDied(DeviceError):
+    """The agent or its worker ended unasked."""
+
+
+class ProtocolMismatch(DeviceError):
+    """Agent and harness speak different versions of the protocol."""
+
+
+class UnstableConditions(DeviceError):
+    """The device is too hot or too busy, or is no longer as it was."""
+
+
+class DeviceBusy(DeviceError):
+    """Another session holds the device's lease."""
+
+
+class WrongOutput(DeviceError):
+    """The model's output on the device differs from its second side."""

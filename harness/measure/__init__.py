@@ -1,0 +1,1 @@
+"""Measuring: plan, benchmark loop, statistics, drift, store."""

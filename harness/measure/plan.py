@@ -1,0 +1,102 @@
+"""What one repetition does: which models, in which order, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latency_agent.protocol import Facts, ModelFile, TimedTask
+
+SEED = 0
+WARMUP_NS = 50_000_000
+CANDIDATE_CHUNK_NS = 200_000_000
+REFERENCE_CHUNK_NS = 50_000_000
+REFERENCE_CHUNK_RUNS = 5
+CANDIDATE_CHUNKS = 4
+LEAST_REPETITIONS = 5
+COMPARE_PAIRS = 8
+COMPARE_CHUNK_NS = 60_000_000
+COMPARE_CHUNK_RUNS = 5
+_FLUSH_BYTES_WITHOUT_SYSFS = 64 << 20
+_SLOWEST_REPETITION_NS = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How a benchmark is run. `interval` is the relative half-width to reach, `max_time_s` the measuring time that a model may take."""
+
+    threads: int = 1
+    interval: float = 0.02
+    max_time_s: float = 60.0
+    cold: bool = False
+    fresh: bool = False
+
+    @property
+    def hang_timeout_s(self) -> float:
+        """How long one worker process may take before it counts as hung."""
+        return 10 + 2 * self.max_time_s
+
+
+def flush_bytes(facts: Facts) -> int:
+    """Return the size of the buffer that empties the caches: twice the last level, 64 MiB where the kernel does not tell it."""
+    return 2 * facts.last_level_cache_bytes if facts.last_level_cache_bytes else _FLUSH_BYTES_WITHOUT_SYSFS
+
+
+def candidate_chunks(latency_ns: float) -> tuple[int, int]:
+    """Return how many chunks a repetition has for a candidate of this latency, and how many runs each holds at least.
+
+    Slow models get fewer chunks, because each begins with 3 discarded runs.
+    """
+    for runs, chunks in ((5, CANDIDATE_CHUNKS), (5, 2), (3, 1)):
+        if chunks * (runs + 3) * latency_ns <= _SLOWEST_REPETITION_NS:
+            return chunks, runs
+    return 1, 1
+
+
+def compare_pairs(latency_ns: float) -> int:
+    """Return how many pairs of chunks a process alternates, where the slower model has this latency: an even number."""
+    affordable = _SLOWEST_REPETITION_NS / (2 * (COMPARE_CHUNK_RUNS + 3) * latency_ns)
+    return max(2, min(COMPARE_PAIRS, int(affordable) // 2 * 2))
+
+
+def benchmark_schedule(chunks: int) -> tuple[int, ...]:
+    """Return the order of chunks of a benchmark: the references (0, 1) in turn around and between the candidate's (2)."""
+    schedule = [0]
+    for position in range(chunks):
+        schedule += [2, (position + 1) % 2]
+    return tuple(schedule)
+
+
+def compare_schedule(swapped: bool, pairs: int) -> tuple[int, ...]:
+    """Return the order of chunks of a comparison: A B B A A B ... between the references, B first where `swapped`."""
+    first, second = (3, 2) if swapped else (2, 3)
+    schedule = [0, 1]
+    for pair in range(pairs):
+        schedule += [first, second] if pair % 2 == 0 else [second, first]
+    return (*schedule, 0, 1)
+
+
+def timed_task(
+    references: Sequence[ModelFile],
+    candidates: Sequence[ModelFile],
+    schedule: tuple[int, ...],
+    *,
+    cores: tuple[int, ...],
+    chunk_ns: int,
+    chunk_runs: int,
+    flush: int | None,
+    timeout_s: float,
+) -> TimedTask:
+    """Return the task of one repetition of `candidates` between the two references."""
+    return TimedTask(
+        models=(*references, *candidates),
+        schedule=schedule,
+        cores=cores,
+        threads=len(cores),
+        seed=SEED,
+        warmup_ns=WARMUP_NS,
+        chunk_ns=(REFERENCE_CHUNK_NS,) * len(references) + (chunk_ns,) * len(candidates),
+        chunk_runs=(REFERENCE_CHUNK_RUNS,) * len(references) + (chunk_runs,) * len(candidates),
+        flush_bytes=flush,
+        timeout_s=timeout_s,
+    )

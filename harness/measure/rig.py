@@ -1,0 +1,200 @@
+"""The rig: one device under measurement, with its session, its reference models and the store that takes what is measured."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.convert.agreement import compare_outputs
+from harness.convert.model import Model
+from harness.convert.reference import reference_models
+from harness.devices.inventory import Device
+from harness.devices.session import Session
+from harness.errors import UnstableConditions, WrongOutput
+from harness.measure import drift, plan
+from harness.measure.context import Context, context_of
+from harness.measure.samples import Provenance, Subject, TimedRepetition
+from harness.measure.store import Session as StoredSession
+from harness.measure.store import Store
+from latency_agent.protocol import SoloResult
+
+_COOLING_LIMIT_S = 300.0
+_COOLING_STEP_S = 2.0
+
+
+class Rig:
+    """A device ready to measure on; leaving the `with` ends the session and stores what its references showed."""
+
+    def __init__(self, device: Device, threads: int, store: Store) -> None:
+        self.device = device
+        self.threads = threads
+        self.store = store
+        self.references = reference_models()
+        self.session = Session.open(device, threads=threads)
+        self._stored_session: str | None = None
+        self._reference_subjects: dict[Subject, list[drift.References]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, having stored the medians of its reference models."""
+        try:
+            for subject, seen in self._reference_subjects.items():
+                for model, median_ns in zip(self.references, drift.medians(seen), strict=True):
+                    self.store.add_reference(self.stored_session, subject, model.sha256, median_ns)
+            self._reference_subjects.clear()
+        finally:
+            self.session.close()
+
+    def reopen(self) -> None:
+        """Start a new session in place of one whose agent has died."""
+        self.close()
+        self._stored_session = None
+        self.session = Session.open(self.device, threads=self.threads)
+
+    @property
+    def stored_session(self) -> str:
+        """The id under which the store knows this session."""
+        if self._stored_session is None:
+            hello = self.session.hello
+            self._stored_session = self.store.start_session(
+                StoredSession(
+                    device=self.device.name,
+                    fingerprint=self.session.fingerprint,
+                    runtime=hello.runtime,
+                    runtime_version=hello.runtime_version,
+                    agent_sha256=self.session.agent_sha256,
+                    facts=self.session.facts,
+                )
+            )
+        return self._stored_session
+
+    def subject(self, model: Model, *, cold: bool = False) -> Subject:
+        """Return what measuring `model` here would measure."""
+        hello, placement = self.session.hello, self.session.placement
+        return Subject(
+            model_sha256=model.sha256,
+            fingerprint=self.session.fingerprint,
+            runtime=hello.runtime,
+            runtime_version=hello.runtime_version,
+            cores=placement.cores,
+            governor=placement.governor,
+            threads=self.threads,
+            cold=cold,
+            seed=plan.SEED,
+            shapes=model.shapes,
+        )
+
+    def provenance(self, model: Model, config: plan.RunConfig) -> Provenance:
+        """Return where a measurement of `model` in this session comes from."""
+        return Provenance(
+            model=model.name,
+            model_size_bytes=model.size_bytes,
+            precision=model.precision,
+            note=model.note,
+            device=self.device.name,
+            facts=self.session.facts,
+            core_chosen_by=self.session.placement.chosen_by,
+            python=self.session.hello.python,
+            agent_sha256=self.session.agent_sha256,
+            asked_interval=config.interval,
+            max_time_s=config.max_time_s,
+        )
+
+    def context(self, subject: Subject) -> Context:
+        """Return what the store knows of this device under the subject's settings."""
+        return context_of(self.store, subject)
+
+    def solo(self, model: Model, timeout_s: float) -> tuple[SoloResult, str]:
+        """Return the first repetition of a model and what its outputs agree with; raises WrongOutput where they do not."""
+        result = self.session.solo(model, seed=plan.SEED, warmup_ns=plan.WARMUP_NS, timeout_s=timeout_s)
+        if model.expected is None:
+            return result, f"not compared ({model.not_compared})"
+        agreement = compare_outputs(model.expected, result.outputs, model.precision, model.second_side or "")
+        if not agreement.ok:
+            raise WrongOutput(
+                self.device.name,
+                f"{model.name}: the outputs on the device are wrong: {agreement.text}",
+                "the latency of a wrong result does not count; try another runtime or precision",
+            )
+        return result, agreement.text
+
+    def repetition(
+        self,
+        candidates: Sequence[Model],
+        schedule: tuple[int, ...],
+        *,
+        subject: Subject,
+        chunk_ns: int,
+        chunk_runs: int,
+        timeout_s: float,
+    ) -> TimedRepetition:
+        """Return one repetition of the candidates between the reference models, from a fresh worker process."""
+        references = [self.session.push(model) for model in self.references]
+        task = plan.timed_task(
+            references,
+            [self.session.push(model) for model in candidates],
+            schedule,
+            cores=self.session.placement.cores,
+            chunk_ns=chunk_ns,
+            chunk_runs=chunk_runs,
+            flush=plan.flush_bytes(self.session.facts) if subject.cold else None,
+            timeout_s=timeout_s,
+        )
+        taken_at = datetime.now(UTC)
+        data = self.session.timed(task)
+        self._reference_subjects.setdefault(subject, []).append(drift.reference_latencies_ns(data, self.threads))
+        models = tuple(model.sha256 for model in self.references) + tuple(model.sha256 for model in candidates)
+        return TimedRepetition(self.stored_session, taken_at, models, data)
+
+    def cool(self, cooling: Callable[[], None]) -> None:
+        """Wait until the device is below its temperature limit, where it has one and tells its temperature; raises UnstableConditions."""
+        limit_c = self.device.temperature_limit_c
+        if limit_c is None:
+            return
+        deadline = time.monotonic() + _COOLING_LIMIT_S
+        while (found_c := self.session.conditions().temperature_c) is not None and found_c > limit_c:
+            if time.monotonic() > deadline:
+                raise UnstableConditions(
+                    self.device.name,
+                    f"still {found_c:.0f} C after {_COOLING_LIMIT_S:.0f} s, above its limit of {limit_c:.0f} C",
+                    "cool it, or raise temperature_limit_c in devices.toml",
+                )
+            cooling()
+            time.sleep(_COOLING_STEP_S)
+
+
+def other_cores(cores: Sequence[int]) -> tuple[int, ...]:
+    """Return the cores of this machine that are not measured on, all of them where none would be left."""
+    allowed = os.sched_getaffinity(0)
+    return tuple(sorted(allowed - set(cores) or allowed))
+
+
+@contextmanager
+def kept_off(cores: Sequence[int]) -> Iterator[None]:
+    """Keep every thread of this process off `cores` for the time of the `with`."""
+    before = {int(task): os.sched_getaffinity(int(task)) for task in (path.name for path in Path("/proc/self/task").iterdir())}
+    others = set(other_cores(cores))
+    _set_affinity(dict.fromkeys(before, others))
+    try:
+        yield
+    finally:
+        _set_affinity(before)
+
+
+def _set_affinity(affinities: dict[int, set[int]]) -> None:
+    for task, cores in affinities.items():
+        try:
+            os.sched_setaffinity(task, cores)
+        except ProcessLookupError:
+            continue  # the thread has ended meanwhile

@@ -1,0 +1,95 @@
+"""A measurement: every raw sample, the conditions it was taken under, and where it came from. Immutable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from latency_agent.protocol import Facts, InputShape, Repetition, SoloResult
+
+METHOD_VERSION = 1
+"""Raised whenever a change to how samples are taken makes new ones incomparable with stored ones."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, on what, and how: two measurements with equal subjects measure the same thing.
+
+    `governor` and `cores` are the settings of the device; `fingerprint` names the device itself. `design` is how the samples were
+    arranged: "benchmark", or "compare" with the other model's SHA-256.
+    """
+
+    model_sha256: str
+    fingerprint: str
+    runtime: str
+    runtime_version: str
+    cores: tuple[int, ...]
+    governor: str | None
+    threads: int
+    cold: bool
+    seed: int
+    shapes: tuple[InputShape, ...]
+    design: str = "benchmark"
+    method: int = METHOD_VERSION
+
+    def key(self) -> str:
+        """Return the hash under which the store finds measurements of this subject."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a measurement's reader wants to know beyond its subject; `asked_interval` is the relative half-width it was to reach."""
+
+    model: str
+    model_size_bytes: int
+    precision: str
+    note: str | None
+    device: str
+    facts: Facts
+    core_chosen_by: str
+    python: str
+    agent_sha256: str
+    asked_interval: float
+    max_time_s: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a benchmark gave no measurement: the error's class name, its message, the worker's last words."""
+
+    kind: str
+    message: str
+    stderr_tail: str
+
+
+@dataclass(frozen=True)
+class TimedRepetition:
+    """A repetition, when it was taken (UTC), in which session; `models` gives the SHA-256 per model index of its chunks.
+
+    Index 0 and 1 are the reference models, the rest are candidates.
+    """
+
+    session: str
+    taken_at: datetime
+    models: tuple[str, ...]
+    data: Repetition
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that was measured of one subject in one benchmark.
+
+    `numbers` says what the outputs were compared with and how close they were ("within 1e-03 of Keras", "not compared (random
+    operators)").
+    """
+
+    id: int
+    subject: Subject
+    provenance: Provenance
+    measured_at: datetime
+    solo: SoloResult
+    numbers: str
+    repetitions: tuple[TimedRepetition, ...]

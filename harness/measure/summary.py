@@ -1,0 +1,158 @@
+"""From a measurement to the result that is reported. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.measure import drift, stats
+from harness.measure.context import Context
+from harness.measure.result import VERDICTS, Result, Verdict
+from harness.measure.samples import Measurement, TimedRepetition
+
+_LEAST_DELEGATED_SHARE = 0.5
+_NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One repetition: its estimate, its references, and what is wrong with it."""
+
+    estimate: stats.RepetitionEstimate
+    references: drift.References
+    flaws: tuple[stats.Flaw, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The repetitions of a measurement, judged.
+
+    `used` are those that the estimate rests on: the sound ones where there are 3 of them and they are at least half, else all.
+    """
+
+    judged: tuple[Judged, ...]
+    used: tuple[Judged, ...]
+    interval: stats.Interval
+    flaw: stats.Flaw | None
+
+    def verdict(self, asked: float) -> Verdict:
+        """Return the worst verdict that applies, with `asked` as the relative half-width to reach."""
+        if self.flaw is not None:
+            return self.flaw
+        reached = self.interval.half_width
+        return "steady" if reached is not None and reached <= asked else "interval_not_reached"
+
+
+def candidate_index(repetition: TimedRepetition, sha256: str) -> int:
+    """Return the index of a model among the candidates of a repetition."""
+    return repetition.models.index(sha256, 2)
+
+
+def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, context: Context) -> Estimate:
+    """Return the estimate that at least one repetition gives of a model.
+
+    Without a baseline the references are held against their own median over these repetitions.
+    """
+    references = [drift.reference_latencies_ns(repetition.data, threads) for repetition in repetitions]
+    usual = context.baseline or drift.medians(references)
+    judged = []
+    for repetition, now in zip(repetitions, references, strict=True):
+        found = stats.estimate_repetition(repetition.data, candidate_index(repetition, sha256), threads)
+        judged.append(Judged(found, now, stats.flaws(found, drift.ratios(now, usual), drift.DRIFT_BOUND)))
+    sound = [one for one in judged if not one.flaws]
+    enough = len(sound) >= 3 and 2 * len(sound) >= len(judged)
+    used = sound if enough or len(sound) == len(judged) else judged
+    return Estimate(
+        judged=tuple(judged),
+        used=tuple(used),
+        interval=stats.interval([one.estimate.latency_ns for one in used], context.spread or 0.0),
+        flaw=None if used is sound else _main_flaw(judged),
+    )
+
+
+def summarise(measurement: Measurement, context: Context, *, from_store: bool, asked: float | None = None) -> Result:
+    """Return what is reported of a measurement; `asked` is the precision to judge it by, by default the one it was made with."""
+    subject, provenance, solo = measurement.subject, measurement.provenance, measurement.solo
+    found = estimate(measurement.repetitions, subject.model_sha256, subject.threads, context)
+    slowdown = None
+    if context.baseline is not None:
+        slowdown = drift.slowdown(drift.medians([one.references for one in found.used]), context.baseline)
+    clean = _clean_latencies_ns(measurement)
+    p5, p90, p95, p99 = (float(value) / _NS_PER_MS for value in np.percentile(clean, (5, 90, 95, 99)))
+    latency_ms = found.interval.centre / _NS_PER_MS
+    low, high = found.interval.low, found.interval.high
+    samples = sum(one.estimate.samples for one in found.judged)
+    return Result(
+        model=provenance.model,
+        sha256=subject.model_sha256,
+        device=provenance.device,
+        runtime=subject.runtime,
+        runtime_version=subject.runtime_version,
+        precision=provenance.precision,
+        core=subject.cores[0],
+        cores=subject.cores,
+        core_chosen_by=provenance.core_chosen_by,
+        governor=subject.governor,
+        threads=subject.threads,
+        cold=subject.cold,
+        latency_ms=latency_ms,
+        latency_corrected_ms=None if slowdown is None else latency_ms / slowdown,
+        interval_ms=None if low is None or high is None else (low / _NS_PER_MS, high / _NS_PER_MS),
+        interval_scope="these minutes" if context.spread is None else "visits",
+        p5_ms=p5,
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
+        min_ms=float(clean.min()) / _NS_PER_MS,
+        init_ms=solo.init_ns / _NS_PER_MS,
+        first_ms=solo.first_ns / _NS_PER_MS,
+        peak_memory_bytes=solo.peak_memory_bytes,
+        model_size_bytes=provenance.model_size_bytes,
+        delegated_nodes=solo.delegated_nodes,
+        total_nodes=solo.total_nodes,
+        runs=sum(one.estimate.runs for one in found.judged),
+        processes=len(found.judged),
+        disturbed_share=sum(one.estimate.disturbed for one in found.judged) / samples,
+        reference_drift=None if slowdown is None else slowdown - 1,
+        numbers=measurement.numbers,
+        note=provenance.note,
+        warnings=_warnings(measurement, found, context, asked or provenance.asked_interval),
+        verdict=found.verdict(asked or provenance.asked_interval),
+        from_store=from_store,
+        measured_at=measurement.measured_at,
+        fingerprint=subject.fingerprint,
+        measurement_id=measurement.id,
+    )
+
+
+def _main_flaw(judged: Sequence[Judged]) -> stats.Flaw:
+    counts = Counter(flaw for one in judged for flaw in one.flaws)
+    return max(counts, key=lambda flaw: (counts[flaw], VERDICTS.index(flaw)))
+
+
+def _clean_latencies_ns(measurement: Measurement) -> stats.Floats:
+    clean, every = [], []
+    for repetition in measurement.repetitions:
+        index = candidate_index(repetition, measurement.subject.model_sha256)
+        for chunk in repetition.data.chunks:
+            if chunk.model == index:
+                latencies = stats.latencies_ns(chunk)
+                every.append(latencies)
+                clean.append(latencies[~stats.disturbed(chunk, measurement.subject.threads)])
+    found = np.concatenate(clean)
+    return found if len(found) else np.concatenate(every)
+
+
+def _warnings(measurement: Measurement, found: Estimate, context: Context, asked: float) -> tuple[str, ...]:
+    solo = measurement.solo
+    warnings = []
+    if solo.delegated_nodes is not None and solo.total_nodes and solo.delegated_nodes < _LEAST_DELEGATED_SHARE * solo.total_nodes:
+        covered = f"{solo.delegated_nodes} of {solo.total_nodes} operators"
+        warnings.append(f"only {covered} run in the XNNPACK delegate; the rest take slower kernels")
+    latencies = [one.estimate.latency_ns for one in found.used]
+    if context.spread is not None and stats.unreachable(latencies, context.spread, asked):
+        warnings.append(f"between visits this device varies by {context.spread:.1%}: one visit cannot tell a latency within {asked:.1%}")
+    return tuple(warnings)
