@@ -41,9 +41,6 @@ def results(
     Only those on `device`, of `model` (a name, or 8 or more digits that a SHA-256 starts with), measured at `since` or later.
     The store is in the folder `results`, else beside the device inventory. Raises StoreError where there is none.
     """
-    from harness.measure.context import context_of
-    from harness.measure.summary import summarise
-
     with _store(inventory, results) as store:
 
         def derive(measurement: Measurement) -> Result:
@@ -126,8 +123,7 @@ def samples_frame(measurement: Measurement) -> pd.DataFrame:
             "repeats": repeats,
             "latency_ns": wall_ns / repeats,
             "switches": all_of("switches"),
-            "disturbed": np.concatenate([np.zeros(0, bool), *(disturbed(chunk, threads) for *_, chunk in taken)]),
-            "disturbed": np.concatenate([stats.disturbed(chunk, measurement.subject.threads) for *_, chunk in taken]),
+            "disturbed": np.concatenate([np.zeros(0, bool), *(stats.disturbed(chunk, measurement.subject.threads) for *_, chunk in taken)]),
         }
     )
 
@@ -157,9 +153,6 @@ def export(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _store(inventory: Path | None, results: Path | None) -> Store:
-    from harness.devices.inventory import load_inventory
-    from harness.measure.store import Store
-
     return Store.open(results or load_inventory(inventory).results_dir, read_only=True)
 
 
@@ -201,30 +194,3 @@ def _of_failure(row: Row) -> dict[str, object]:
 
 def _cores(cores: tuple[int, ...]) -> str:
     return ",".join(map(str, cores))
-
-
-def results(
-    *,
-    device: str | None = None,
-    model: str | None = None,
-    since: datetime | None = None,
-    inventory: Path | None = None,
-    results: Path | None = None,
-) -> pd.DataFrame:
-    """Return what is stored, one row a benchmark, newest first; `results` is the folder of the store, by default the inventory's."""
-    with _store(inventory, results) as store:
-
-        def derived(measurement: Measurement) -> Result:
-            return summarise(measurement, context_of(store, measurement.subject), from_store=True)
-
-        return results_frame(store, summarise=derived, device=device, model=model, since=since)
-
-
-def samples(measurement_id: int, *, inventory: Path | None = None, results: Path | None = None) -> pd.DataFrame:
-    """Return the samples of one stored measurement, see `samples_frame`; a result names its measurement in `measurement_id`."""
-    with _store(inventory, results) as store:
-        return samples_frame(store.measurement(measurement_id))
-
-
-def _store(inventory: Path | None, results: Path | None) -> Store:
-    return Store.open(results or load_inventory(inventory).results_dir, read_only=True)
