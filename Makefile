@@ -10,10 +10,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 TFLITE_RUNTIME := harness/devices/requirements/tflite-runtime
 
-# The outer eval makes each of these ask pip once, and only when the environment is being set up.
-INDEX = $(eval INDEX := $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null)))$(INDEX)
-CERT = $(eval CERT := $(or $(PIP_CERT),$(shell $(PYTHON) -m pip config get global.cert 2>/dev/null)))$(CERT)
-NETWORK = $(if $(INDEX),PIP_INDEX_URL=$(INDEX) UV_DEFAULT_INDEX=$(INDEX)) $(if $(CERT),PIP_CERT=$(CERT) SSL_CERT_FILE=$(CERT))
+# `pip config get` would read the user's file alone, and miss the machine's. The evals make each setting be asked for once, and only
+# when the environment is being set up.
+PIP_SETTING = $(shell $(PYTHON) -m pip config list 2>/dev/null | sed -n "s/^global\.$(1)='\(.*\)'$$/\1/p")
+INDEX = $(eval INDEX := $(or $(PIP_INDEX_URL),$(call PIP_SETTING,index-url)))$(INDEX)
+CERT = $(eval CERT := $(or $(PIP_CERT),$(call PIP_SETTING,cert)))$(CERT)
+NETWORK = $(if $(INDEX),PIP_INDEX_URL='$(INDEX)' UV_DEFAULT_INDEX='$(INDEX)') $(if $(CERT),PIP_CERT='$(CERT)' SSL_CERT_FILE='$(CERT)')
 UV = $(NETWORK) $(BIN)/uv --quiet
 COMPILE = $(UV) pip compile --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 

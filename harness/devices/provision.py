@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -170,7 +171,7 @@ def uv_environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment["UV_PYTHON_DOWNLOADS"] = "never"
     for option, name in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
-        value = os.environ.get(f"PIP_{option.upper().replace('-', '_')}") or _pip_setting(option)
+        value = os.environ.get(f"PIP_{option.upper().replace('-', '_')}") or _pip_settings().get(option)
         if value:
             environment.setdefault(name, value)
     return environment
@@ -189,11 +190,12 @@ def _base_python() -> Path:
 
 
 @functools.cache
-def _pip_setting(option: str) -> str:
-    """Return a setting of the machine's pip; empty where there is none, or no pip."""
-    command = [str(_base_python()), "-m", "pip", "config", "get", f"global.{option}"]
-    answer = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SHORT_TIMEOUT_S)
-    return answer.stdout.decode().strip() if answer.returncode == 0 else ""
+def _pip_settings() -> dict[str, str]:
+    """Return the settings in the files of the machine's pip; none where there is no pip."""
+    # Not `pip config get`: it reads the user's file alone, and misses the machine's.
+    command = [str(_base_python()), "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SHORT_TIMEOUT_S)
+    return dict(re.findall(r"^global\.([\w-]+)='(.*)'$", listed.stdout, re.MULTILINE))
 
 
 def _run(command: Sequence[str], timeout_s: float, *, folder: Path | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -108,12 +108,17 @@ def test_an_environment_that_cannot_be_made_leaves_nothing_behind(cache: Path, m
     assert list((cache / "runtimes").iterdir()) == []
 
 
-def test_the_index_and_the_certificates_of_pip_reach_uv(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("UV_DEFAULT_INDEX", "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_INDEX_URL", "file:///wheels/simple")
-    monkeypatch.setenv("PIP_CERT", "/certificates.pem")
-    environment = provision.uv_environment()
-    assert (environment["UV_DEFAULT_INDEX"], environment["SSL_CERT_FILE"]) == ("file:///wheels/simple", "/certificates.pem")
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "file:///other/simple")
-    assert provision.uv_environment()["UV_DEFAULT_INDEX"] == "file:///other/simple"
+def told_to_uv(**settings: str) -> list[str]:
+    """The index and the certificates that uv is given by a process of its own under these settings."""
+    script = "from harness.devices.provision import uv_environment as e; print(e().get('UV_DEFAULT_INDEX'), e().get('SSL_CERT_FILE'))"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "SSL_"))}
+    return subprocess.run([sys.executable, "-c", script], env=clean | settings, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_index_and_the_certificates_of_pip_reach_uv(tmp_path: Path) -> None:
+    file = tmp_path / "pip.conf"
+    file.write_text("[global]\nindex-url = file:///wheels/simple\ncert = /certificates.pem\n")
+    assert told_to_uv(PIP_CONFIG_FILE=str(file)) == ["file:///wheels/simple", "/certificates.pem"]
+    assert told_to_uv(PIP_CONFIG_FILE=str(file), PIP_INDEX_URL="file:///other/simple") == ["file:///other/simple", "/certificates.pem"]
+    assert told_to_uv(PIP_CONFIG_FILE=str(file), UV_DEFAULT_INDEX="file:///uv/simple") == ["file:///uv/simple", "/certificates.pem"]
+    assert told_to_uv(PIP_CONFIG_FILE=os.devnull, PIP_CERT="/certificates.pem")[1] == "/certificates.pem"
