@@ -123,7 +123,7 @@ def samples_frame(measurement: Measurement) -> pd.DataFrame:
             "repeats": repeats,
             "latency_ns": wall_ns / repeats,
             "switches": all_of("switches"),
-            "disturbed": np.concatenate([np.zeros(0, bool), *(stats.disturbed(chunk, measurement.subject.threads) for *_, chunk in taken)]),
+            "disturbed": np.concatenate([np.zeros(0, bool), *(stats.disturbed(chunk, threads) for *_, chunk in taken)]),
         }
     )
 

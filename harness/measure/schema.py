@@ -84,7 +84,10 @@ def unpack_solo(data: bytes) -> protocol.SoloResult:
 
 
 def pack(repetition: protocol.Repetition) -> bytes:
-    """Return the bytes of a repetition, exact in every nanosecond: about 3 bytes a sample of a model of 8 us, 6 of one of 40 ms.
+    """Return the bytes of a repetition, exact in every nanosecond.
+
+    They are 3 bytes a sample of a model of 8 us (wall time, CPU time and switches together), 4 to 6 of one of 1 ms, and more where a
+    chunk holds so few that its head weighs.
 
     A format byte, then compressed: the JSON of all but the samples, and the samples as five columns of 64-bit integers over all
     chunks (wall time above the chunk's fastest, wall minus CPU time, switches, discarded runs, warm-up runs), small numbers all.

@@ -13,6 +13,8 @@ from sqlalchemy import Connection, inspect, text
 from harness.errors import StoreError
 from harness.measure.schema import HEAD
 
+FOLDER = Path(__file__).parent
+
 
 def version(connection: Connection) -> str | None:
     """Return the schema version of the database, None for an empty one; raises StoreError for a database of something else."""
@@ -37,7 +39,7 @@ def upgrade(connection: Connection) -> None:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(Path(__file__).parent)
+    scripts = ScriptDirectory(FOLDER)
     known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
         raise newer(connection, current)

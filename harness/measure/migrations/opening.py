@@ -13,7 +13,6 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
-from harness import errors
 from harness.errors import StoreError
 from harness.measure import migrations
 from harness.measure.schema import HEAD
@@ -86,10 +85,13 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, StatementError) else error
-        if isinstance(cause, errors.StoreError):
+        if isinstance(cause, StoreError):
             raise cause from error
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         raise StoreError(f"{path}: {cause}", _ADVICE.get(code, "")) from error
+    except UnicodeDecodeError as error:
+        # What SQLite says of a damaged file may quote it, and Python cannot read that.
+        raise StoreError(f"{path}: the database is damaged", _DAMAGED) from error
 
 
 @contextmanager
