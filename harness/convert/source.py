@@ -11,7 +11,7 @@ from harness.errors import ConfigError
 from harness.networks import zoo
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
-ACCEPTED = "Accepted: a .tflite, .keras or .h5 file, a SavedModel folder, or a network's name (`harness models` lists them)."
+ACCEPTED = "Accepted: a .tflite, .keras or .h5 file, a SavedModel folder, or a network's name such as mobilenet_v2."
 
 
 @dataclass(frozen=True)
