@@ -66,7 +66,7 @@ def bench(
     others are still printed, and the exit code is 1.
 
     --samples adds to each object `samples`: a list with one object per repetition, which holds `repetition` and one list per column:
-    chunk, role (candidate or reference), start_ns, wall_ns, cpu_ns, repeats, latency_ns, switches, disturbed.
+    chunk, model (a SHA-256), role (candidate or reference), start_ns, wall_ns, cpu_ns, repeats, latency_ns, switches, disturbed.
     """
     options.check_precision(models, precision)
     if with_samples and not as_json:
@@ -77,10 +77,10 @@ def bench(
         check_path(plot)
 
     from harness.cli.progress import shown
-    from harness.measure import benchmark
+    from harness.measure.benchmark import bench as measure
 
     with shown() as progress:
-        outcomes = benchmark.bench(
+        outcomes = measure(
             models,
             device=device,
             precision=precision,
@@ -95,8 +95,7 @@ def bench(
             results=results_folder,
             progress=progress,
         )
-    stored_in = options.stored_in(inventory, results_folder)
-    report(outcomes, as_json=as_json, with_samples=with_samples, plot=plot, stored_in=stored_in)
+    report(outcomes, as_json=as_json, with_samples=with_samples, plot=plot, inventory=inventory, results_folder=results_folder)
 
 
 def report(
@@ -105,7 +104,8 @@ def report(
     as_json: bool,
     with_samples: bool,
     plot: Path | None,
-    stored_in: Path | None,
+    inventory: Path | None,
+    results_folder: Path | None,
 ) -> None:
     """Print the outcomes in the order given, draw the plot, and exit 1 where a model failed."""
     from harness.measure.result import FailedResult, Result
@@ -115,7 +115,7 @@ def report(
     if with_samples or plot is not None:
         from harness.measure.frames import samples
 
-        frames = [samples(result.measurement_id, results=stored_in) for result in results]
+        frames = [samples(result.measurement_id, inventory=inventory, results=results_folder) for result in results]
 
     if as_json:
         from harness.report.encode import samples_to_json, to_json

@@ -47,12 +47,12 @@ def compare(
     options.check_precision([model for model in (a, b) if model is not None], precision)
 
     from harness.cli.progress import shown
-    from harness.measure import compare as measure
+    from harness.measure.compare import compare as measure
     from harness.report import table
     from harness.report.encode import to_json
 
     with shown() as progress:
-        comparison = measure.compare(
+        comparison = measure(
             a,
             b,
             devices=devices,
@@ -98,12 +98,12 @@ def aa(
     options.check_precision([model], precision)
 
     from harness.cli.progress import shown
-    from harness.measure import compare as measure
+    from harness.measure.compare import aa as measure
     from harness.report import table
     from harness.report.encode import to_json
 
     with shown() as progress:
-        report = measure.aa(
+        report = measure(
             model,
             device=device,
             pairs=pairs,

@@ -53,14 +53,18 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> dat
         raise click.BadParameter(f"{value!r} is not a date; write 2026-11-22 or 2026-11-22T18:30", ctx, param) from None
 
 
-def places(command: Command) -> Command:
-    """Add --inventory and --results: where the devices are listed and where measurements are kept."""
-    inventory = click.option(
+def inventory(command: Command) -> Command:
+    """Add --inventory."""
+    return click.option(
         "--inventory",
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="The device inventory. Default: $HARNESS_DEVICES, then devices.toml in this folder or a parent.",
-    )
+    )(command)
+
+
+def places(command: Command) -> Command:
+    """Add --inventory and --results: where the devices are listed and where measurements are kept."""
     results = click.option(
         "--results",
         "results_folder",
@@ -116,15 +120,6 @@ def check_precision(models: Iterable[str], precision: str | None) -> None:
         if precision is not None and model.lower().endswith(".tflite"):
             message = f"{model} is a .tflite: its precision is read from its tensors. Leave --precision out, or give the Keras model."
             raise click.BadOptionUsage("precision", message)
-
-
-def stored_in(inventory: Path | None, results_folder: Path | None) -> Path | None:
-    """Return the folder of the store that the options name, None for the default one."""
-    if results_folder is None and inventory is not None:
-        from harness.devices.inventory import load_inventory
-
-        return load_inventory(inventory).results_dir
-    return results_folder
 
 
 def console() -> Console:

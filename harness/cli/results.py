@@ -40,7 +40,7 @@ def results(
 
     from harness.measure import frames
 
-    frame = frames.results(device=device, model=model, since=since, results=options.stored_in(inventory, results_folder))
+    frame = frames.results(device=device, model=model, since=since, inventory=inventory, results=results_folder)
     export = csv_file or parquet_file
     if export is not None:
         frames.export(frame, export)

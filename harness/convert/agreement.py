@@ -42,7 +42,9 @@ class Agreement:
     text: str
 
 
-def compare_outputs(expected: Path, outputs: Sequence[protocol.Output], precision: Precision, second_side: str = "the second side") -> Agreement:
+def compare_outputs(
+    expected: Path, outputs: Sequence[protocol.Output], precision: Precision, second_side: str = "the second side"
+) -> Agreement:
     """Return whether `outputs` are what `expected` (an .npz of output_0, output_1, ...) holds, within the tolerance of `precision`."""
     with np.load(expected, allow_pickle=False) as stored:
         wanted = [stored[f"output_{index}"] for index in range(len(stored.files))]

@@ -37,7 +37,9 @@ def cache_dir() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{folder}: the cache folder cannot be made ({error.strerror})", "Set HARNESS_CACHE to a folder that you may write.") from error
+        raise ConfigError(
+            f"{folder}: the cache folder cannot be made ({error.strerror})", "Set HARNESS_CACHE to a folder that you may write."
+        ) from error
     return folder
 
 
@@ -47,7 +49,9 @@ def workspace() -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix="making-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
-        raise ConfigError(f"{folder}: the cache folder cannot be written ({error.strerror})", "Set HARNESS_CACHE to a folder that you may write.") from error
+        raise ConfigError(
+            f"{folder}: the cache folder cannot be written ({error.strerror})", "Set HARNESS_CACHE to a folder that you may write."
+        ) from error
 
 
 def key_of(source: str, settings: Mapping[str, object], packages: Sequence[str]) -> str:
@@ -100,7 +104,9 @@ def find(key: str) -> Entry | None:
         return None
 
 
-def keep(key: str, model: Path | None, numbers: Path | None, *, second_side: str | None, not_compared: str | None, note: str | None) -> Entry:
+def keep(
+    key: str, model: Path | None, numbers: Path | None, *, second_side: str | None, not_compared: str | None, note: str | None
+) -> Entry:
     """Move what was made in a workspace into the cache and return its entry. The entry is written last: files without one do not count."""
     entry = Entry(_move_in(model, model_file(key)), _move_in(numbers, numbers_file(key)), second_side, not_compared, note)
     with workspace() as folder:

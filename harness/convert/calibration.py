@@ -32,7 +32,8 @@ def random_examples(inputs: Sequence[Tensor]) -> Calibration:
     """Return seeded examples in the range that the device is fed."""
     batches = tuple(
         tuple(
-            protocol.seeded_input(tensor.shape, tensor.dtype, _FIRST_SEED + batch * len(inputs) + index) for index, tensor in enumerate(inputs)
+            protocol.seeded_input(tensor.shape, tensor.dtype, _FIRST_SEED + batch * len(inputs) + index)
+            for index, tensor in enumerate(inputs)
         )
         for batch in range(RANDOM_BATCHES)
     )
@@ -42,7 +43,9 @@ def random_examples(inputs: Sequence[Tensor]) -> Calibration:
 def read_examples(path: Path, model: str, inputs: Sequence[Tensor]) -> Calibration:
     """Return the examples in a .npy file whose first axis counts them; raises ConfigError where they do not fit the model's input."""
     if len(inputs) != 1:
-        raise ConfigError(f"{model}: calibration data fit models of one input, it has {len(inputs)}", "Leave --calibration out: random data are used.")
+        raise ConfigError(
+            f"{model}: calibration data fit models of one input, it has {len(inputs)}", "Leave --calibration out: random data are used."
+        )
     (tensor,) = inputs
     batch, *example = tensor.shape or (1,)
     expected = f"{tensor.dtype} examples of shape {','.join(map(str, example)) or '()'} along the first axis"

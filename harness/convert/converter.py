@@ -88,12 +88,16 @@ class Converter:
         """Return the prepared model; raises ConfigError or ConversionError."""
         return self.submit(source, precision=precision, shapes=shapes, calibration=calibration).result()
 
-    def _prepare(self, text: str | os.PathLike[str] | Source, precision: Precision | None, shapes: Shapes, calibration: Path | None) -> Model:
+    def _prepare(
+        self, text: str | os.PathLike[str] | Source, precision: Precision | None, shapes: Shapes, calibration: Path | None
+    ) -> Model:
         source = text if isinstance(text, Source) else resolve(text)
         if source.kind == "tflite":
             if precision is not None or calibration is not None:
                 what = "precision" if precision is not None else "calibration"
-                raise ConfigError(f"{source.name}: a .tflite file has its precision already", f"Leave --{what} out, or pass the model it was made from.")
+                raise ConfigError(
+                    f"{source.name}: a .tflite file has its precision already", f"Leave --{what} out, or pass the model it was made from."
+                )
             assert source.path is not None
             return prepare_tflite(source.path, source.name, shapes, self._cores)
         return self._prepare_converted(source, precision or "float32", shapes, calibration)
@@ -167,7 +171,9 @@ def _prepare_object(model: Any, precision: Precision, shapes: Shapes, calibratio
     """Convert a model object here. Saving it for another process would lose what a .keras file cannot hold: layers of the user's own."""
     keras = sys.modules.get("keras")
     if keras is None or not isinstance(model, keras.Model):
-        raise ConfigError(f"{type(model).__module__}.{type(model).__qualname__} is not a model", f"Pass a keras.Model object, or a text. {ACCEPTED}")
+        raise ConfigError(
+            f"{type(model).__module__}.{type(model).__qualname__} is not a model", f"Pass a keras.Model object, or a text. {ACCEPTED}"
+        )
     from harness.convert.keras_convert import convert, traceable_keras
 
     name = str(model.name)

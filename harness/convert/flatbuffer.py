@@ -69,7 +69,9 @@ def read_graphs(data: bytes, where: str) -> tuple[Graph, ...]:
     if not data:
         raise ConversionError(f"{where}: the file is empty", hint)
     if data[4:8] != IDENTIFIER:
-        raise ConversionError(f"{where}: not a .tflite file (its identifier is missing)", "Pass a file that a TensorFlow Lite or LiteRT converter wrote.")
+        raise ConversionError(
+            f"{where}: not a .tflite file (its identifier is missing)", "Pass a file that a TensorFlow Lite or LiteRT converter wrote."
+        )
     try:
         return _Reader(data).graphs()
     except _DAMAGE as error:

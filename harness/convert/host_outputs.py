@@ -31,7 +31,14 @@ class HostOutputs:
 
 def write_host_outputs(model: Path, numbers: Path, shapes: Mapping[str, Sequence[int]], cores: Sequence[int]) -> HostOutputs:
     """Run the model once on the seeded inputs and write its outputs to `numbers`."""
-    argv = [sys.executable, "-m", "harness.convert.host_outputs", str(model), str(numbers), json.dumps({name: list(dims) for name, dims in shapes.items()})]
+    argv = [
+        sys.executable,
+        "-m",
+        "harness.convert.host_outputs",
+        str(model),
+        str(numbers),
+        json.dumps({name: list(dims) for name, dims in shapes.items()}),
+    ]
     try:
         done = subprocess.run(
             pinned(argv, cores), env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False

@@ -69,7 +69,9 @@ def inspect(path: Path, name: str | None = None) -> Inspection:
     inputs = [main.tensors[index] for index in main.inputs]
     for tensor in inputs:
         if tensor.dtype not in _FEEDABLE:
-            raise ConversionError(f"{name}: input {tensor.name!r} takes {tensor.dtype} values", "Only numbers and booleans can be fed to a model.")
+            raise ConversionError(
+                f"{name}: input {tensor.name!r} takes {tensor.dtype} values", "Only numbers and booleans can be fed to a model."
+            )
     return Inspection(
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),

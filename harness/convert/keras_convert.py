@@ -46,7 +46,9 @@ def traceable_keras(model: Any, name: str, shapes: Shapes) -> Traceable:
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        raise ConversionError(f"{name}: Keras runs on {keras.backend.backend()} here", "Set KERAS_BACKEND=tensorflow before Keras is imported.")
+        raise ConversionError(
+            f"{name}: Keras runs on {keras.backend.backend()} here", "Set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
     declared = getattr(model, "inputs", None)
     if not declared:
         raise ConversionError(
@@ -73,11 +75,15 @@ def traceable_saved_model(loaded: Any, name: str, shapes: Shapes) -> Traceable:
         signature = next(iter(signatures.values()))
     else:
         found = ", ".join(sorted(signatures)) or "none"
-        raise ConversionError(f"{name}: no signature serving_default (signatures: {found})", "Save it with one: Keras' model.export(FOLDER) does.")
+        raise ConversionError(
+            f"{name}: no signature serving_default (signatures: {found})", "Save it with one: Keras' model.export(FOLDER) does."
+        )
     specs = signature.structured_input_signature[1]
     for key, spec in specs.items():
         if spec.shape.rank is None:
-            raise ConversionError(f"{name}: input {key!r} has no number of dimensions", "Save it with a signature that declares the shape's rank.")
+            raise ConversionError(
+                f"{name}: input {key!r} has no number of dimensions", "Save it with a signature that declares the shape's rank."
+            )
     open_inputs = tuple(
         Tensor(key, tuple(-1 if dim is None else int(dim) for dim in spec.shape), spec.dtype.name) for key, spec in specs.items()
     )
@@ -105,7 +111,9 @@ def convert(model: Traceable, precision: Precision, calibration: Path | None, fi
 
     for tensor in model.inputs:
         if tensor.dtype in {"string", "resource", "variant"}:
-            raise ConversionError(f"{model.name}: input {tensor.name!r} takes {tensor.dtype} values", "Only numbers and booleans can be fed to a model.")
+            raise ConversionError(
+                f"{model.name}: input {tensor.name!r} takes {tensor.dtype} values", "Only numbers and booleans can be fed to a model."
+            )
     names = _operator_names(model.inputs)
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for tensor, name in zip(model.inputs, names, strict=True)]
     examples = _examples(model, precision, calibration)
@@ -176,13 +184,19 @@ def _as_conversion_error(name: str) -> Iterator[None]:
         yield
     except (ConverterError, tf.errors.OpError, ValueError, TypeError, RuntimeError, NotImplementedError, KeyError, AttributeError) as error:
         hint = "Convert it to a .tflite file with your own settings and pass that file."
-        raise ConversionError(f"{name}: TensorFlow Lite cannot hold the model: {_reason(str(error) or type(error).__name__)}", hint) from error
+        raise ConversionError(
+            f"{name}: TensorFlow Lite cannot hold the model: {_reason(str(error) or type(error).__name__)}", hint
+        ) from error
 
 
 def _reason(text: str) -> str:
     """Return the line of a converter's error that says why, not the pages of its trace."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for marker in ("neither a custom op nor a flex op", "Ops that need custom implementation", "Ops that can be supported by the flex runtime"):
+    for marker in (
+        "neither a custom op nor a flex op",
+        "Ops that need custom implementation",
+        "Ops that can be supported by the flex runtime",
+    ):
         for line in lines:
             if marker in line:
                 return line[-300:]

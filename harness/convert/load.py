@@ -37,7 +37,10 @@ def _load_keras(source: Source) -> Any:
         raise ConversionError(f"{source.name}: Keras cannot read the file: {_first_line(error)}", _DAMAGED) from error
     except (ValueError, TypeError, AttributeError, ImportError, NotImplementedError, RuntimeError) as error:
         text = str(error)
-        own = any(sign in text for sign in ("Could not locate", "Unknown layer", "Lambda", "lambda", "custom_objects", "register_keras_serializable"))
+        own = any(
+            sign in text
+            for sign in ("Could not locate", "Unknown layer", "Lambda", "lambda", "custom_objects", "register_keras_serializable")
+        )
         raise ConversionError(f"{source.name}: Keras cannot load the model: {_first_line(error)}", _CUSTOM if own else _DAMAGED) from error
 
 
@@ -47,7 +50,9 @@ def _load_saved_model(source: Source) -> Any:
     try:
         return tf.saved_model.load(str(source.path))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
-        raise ConversionError(f"{source.name}: TensorFlow cannot load the SavedModel: {_first_line(error)}", "Save it again, or pass a .tflite file.") from error
+        raise ConversionError(
+            f"{source.name}: TensorFlow cannot load the SavedModel: {_first_line(error)}", "Save it again, or pass a .tflite file."
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,7 +21,9 @@ def settle(model: str, inputs: Sequence[Tensor], shapes: Shapes) -> tuple[tuple[
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             guess = f"Did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(f"{model}: there is no input {name!r} to give a shape to", f"{guess}Its inputs: {', '.join(known) or 'none'}.")
+            raise ConfigError(
+                f"{model}: there is no input {name!r} to give a shape to", f"{guess}Its inputs: {', '.join(known) or 'none'}."
+            )
     return tuple(_settle_one(model, tensor, shapes.get(tensor.name)) for tensor in inputs)
 
 
@@ -32,7 +34,9 @@ def _settle_one(model: str, tensor: Tensor, given: Sequence[int] | None) -> tupl
         fits = len(dims) == len(tensor.shape) and all(dim > 0 and has in (dim, -1) for dim, has in zip(dims, tensor.shape, strict=True))
         if not fits:
             text = ",".join(str(dim) for dim in dims)
-            raise ConfigError(f"{model}: input {tensor.name!r} cannot have the shape {text}", f"It is {wanted}, where ? is any positive number.")
+            raise ConfigError(
+                f"{model}: input {tensor.name!r} cannot have the shape {text}", f"It is {wanted}, where ? is any positive number."
+            )
         return dims
     shape = (1, *tensor.shape[1:]) if tensor.shape[:1] == (-1,) else tensor.shape
     if -1 in shape:

@@ -91,6 +91,12 @@ class WarmWorker:
             tail = lines[-1][-300:] if lines else ""
             stderr.close()
         if code == -signal.SIGKILL:
-            return ConversionError(f"{job.model}: the conversion process was killed", "The machine may have run out of memory: free some, or convert elsewhere.")
+            return ConversionError(
+                f"{job.model}: the conversion process was killed",
+                "The machine may have run out of memory: free some, or convert elsewhere.",
+            )
         how = f"died of signal {-code}" if code < 0 else f"ended with {code}"
-        return ConversionError(f"{job.model}: the conversion process {how}" + (f": {tail}" if tail else ""), "Convert it to a .tflite file yourself and pass that.")
+        return ConversionError(
+            f"{job.model}: the conversion process {how}" + (f": {tail}" if tail else ""),
+            "Convert it to a .tflite file yourself and pass that.",
+        )

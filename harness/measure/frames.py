@@ -68,6 +68,8 @@ def results_frame(
 ) -> pd.DataFrame:
     """Return one row per stored benchmark that has ended, newest first, with what `summarise` derives from its samples.
 
+    The samples of comparisons are arranged otherwise, and left out.
+
     The columns are the fields of `Result`, but for `interval_ms`, which becomes `interval_low_ms` and `interval_high_ms`, and for
     lists, which become text; then `error_kind` and `error`, which only a failed benchmark has. What a row lacks is missing in it.
     """
@@ -78,7 +80,7 @@ def results_frame(
     records = [
         _of_failure(row) if row.failure is not None else _of_result(summarise(store.measurement(row.id)))
         for row in rows
-        if row.outcome != "unfinished"
+        if row.outcome != "unfinished" and row.subject.design == "benchmark"
     ]
     return pd.DataFrame(records, columns=list(columns)).astype(columns)
 

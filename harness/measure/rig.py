@@ -38,7 +38,7 @@ class Rig:
         self.references = reference_models()
         self.session = Session.open(device, threads=threads)
         self._stored_session: str | None = None
-        self._reference_subjects: dict[Subject, list[drift.References]] = {}
+        self._seen: dict[bool, tuple[Subject, list[drift.References]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -49,10 +49,10 @@ class Rig:
     def close(self) -> None:
         """End the session, having stored the medians of its reference models."""
         try:
-            for subject, seen in self._reference_subjects.items():
+            for subject, seen in self._seen.values():
                 for model, median_ns in zip(self.references, drift.medians(seen), strict=True):
                     self.store.add_reference(self.stored_session, subject, model.sha256, median_ns)
-            self._reference_subjects.clear()
+            self._seen.clear()
         finally:
             self.session.close()
 
@@ -153,7 +153,8 @@ class Rig:
         )
         taken_at = datetime.now(UTC)
         data = self.session.timed(task)
-        self._reference_subjects.setdefault(subject, []).append(drift.reference_latencies_ns(data, self.threads))
+        _, seen = self._seen.setdefault(subject.cold, (subject, []))
+        seen.append(drift.reference_latencies_ns(data, self.threads))
         models = tuple(model.sha256 for model in self.references) + tuple(model.sha256 for model in candidates)
         return TimedRepetition(self.stored_session, taken_at, models, data)
 

@@ -296,5 +296,5 @@ class Store:
 
 
 def _reference(subject: Subject, sha256: str) -> Subject:
-    """Return what a reference model's latency depends on: the settings of the subject beside it, not that subject's inputs."""
-    return replace(subject, model_sha256=sha256, shapes=(), seed=0)
+    """Return what a reference model's latency depends on: the settings of the subject beside it, not its inputs and design."""
+    return replace(subject, model_sha256=sha256, shapes=(), seed=0, design="reference")

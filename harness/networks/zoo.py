@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.networks.weights import spread
 
 SEED = 0
 WIDTHS = (0.1, 4.0)
@@ -79,7 +80,9 @@ def parse(text: str) -> ZooName:
             what = "is given twice" if key in options else "is not an option"
             raise ConfigError(f"{text}: {item!r} {what} of {name}", f"Known options: {', '.join(f'{option}=NUMBER' for option in known)}.")
         options[key] = value
-    return ZooName(name, _width(text, options.get("width", "1")), _resolution(text, application, options.get("resolution", str(RESOLUTION))))
+    return ZooName(
+        name, _width(text, options.get("width", "1")), _resolution(text, application, options.get("resolution", str(RESOLUTION)))
+    )
 
 
 def _width(text: str, value: str) -> float:
@@ -110,4 +113,6 @@ def build(zoo: ZooName) -> Any:
     keras.backend.clear_session()
     keras.utils.set_random_seed(SEED)
     shape = (zoo.resolution, zoo.resolution, 3)
-    return getattr(keras.applications, application.constructor)(input_shape=shape, weights=None, **arguments)
+    model = getattr(keras.applications, application.constructor)(input_shape=shape, weights=None, **arguments)
+    spread(model)
+    return model

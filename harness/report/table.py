@@ -132,7 +132,7 @@ def _by_column(results: Sequence[Result]) -> Table:
 
 
 def remarks(results: Sequence[Result]) -> Iterator[Text]:
-    """Yield what a reader must know beside the numbers: notes, warnings, what the interval speaks for, what came from the store."""
+    """Yield what a reader must know beside the numbers: warnings, notes, how the outputs compared, what came from the store."""
     for result in results:
         said = [(warning, "yellow") for warning in result.warnings]
         if result.note is not None:
@@ -142,8 +142,6 @@ def remarks(results: Sequence[Result]) -> Iterator[Text]:
             said.append((f"{corrected} corrected: the reference models ran {drift} from their baseline", ""))
         if result.interval_ms is None:
             said.append(("no interval: it takes 3 processes", ""))
-        elif result.interval_scope != "visits":
-            said.append((f"the interval speaks for {result.interval_scope} only; `harness aa` finds the spread between visits", ""))
         said.append((f"outputs {result.numbers}", ""))
         if result.from_store:
             said.append((f"from the store, measured {result.measured_at.astimezone():%Y-%m-%d %H:%M}; --fresh measures again", ""))

@@ -128,8 +128,22 @@ def samples(latency_ms: float = 3.412, processes: int = 5, chunks: int = 8, per_
                 wall_ms = scale * centre * (1 + generator.gamma(2, 0.006) + (generator.exponential(0.9) if disturbed else 0))
                 wall_ns = int(wall_ms * 1e6)
                 cpu_ns = int(wall_ns * 0.998)
-                rows.append((repetition, chunk, role, start_ns, wall_ns, cpu_ns, 1, float(wall_ns), int(disturbed), disturbed))
+                rows.append(
+                    (
+                        repetition,
+                        chunk,
+                        _RESULT.sha256 if role == "candidate" else "ef" * 32,
+                        role,
+                        start_ns,
+                        wall_ns,
+                        cpu_ns,
+                        1,
+                        float(wall_ns),
+                        int(disturbed),
+                        disturbed,
+                    )
+                )
                 clock_ns += wall_ns
         clock_ns += 900_000_000
-    columns = ["repetition", "chunk", "role", "start_ns", "wall_ns", "cpu_ns", "repeats", "latency_ns", "switches", "disturbed"]
+    columns = ["repetition", "chunk", "model", "role", "start_ns", "wall_ns", "cpu_ns", "repeats", "latency_ns", "switches", "disturbed"]
     return pd.DataFrame(rows, columns=columns)

@@ -86,8 +86,7 @@ def test_notes_warnings_and_the_comparison_of_outputs_are_printed() -> None:
     assert "from the store" not in text
 
 
-def test_what_an_interval_does_not_say_is_printed() -> None:
-    assert "these minutes only" in remarks(interval_scope="these minutes")
+def test_where_there_is_no_interval_the_reason_is_printed() -> None:
     assert "no interval: it takes 3 processes" in remarks(interval_ms=None)
 
 
