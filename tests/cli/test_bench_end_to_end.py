@@ -34,11 +34,11 @@ class Rig:
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, *args: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-        process = self.start(*args)
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        finally:
-            process.kill()
+        with self.start(*args) as process:
+            try:
+                out, err = process.communicate(timeout=timeout_s)
+            finally:
+                process.kill()
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -195,7 +195,7 @@ def test_a_worker_that_hangs_is_ended_by_its_deadline(rig: Rig) -> None:
 
 
 def test_shape_measures_a_dynamic_model(rig: Rig) -> None:
-    done = rig.run("bench", "dynamic.tflite", "--shape", "input=4,8", "--json", "--max-time", "2")
+    done = rig.run("bench", "dynamic.tflite", "--shape", "input=1,32", "--json", "--max-time", "2")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["latency_ms"] > 0
 
@@ -246,17 +246,17 @@ def test_a_results_folder_that_cannot_be_written_is_named(rig: Rig) -> None:
 
 def test_an_interrupt_keeps_what_was_measured(rig: Rig) -> None:
     command = ("bench", "add.tflite", "--json", "--fresh", "--interval", "0.0001%", "--max-time", "120", "--results", "interrupted")
-    process = rig.start(*command)
-    try:
-        deadline = time.monotonic() + 60
-        assert process.stderr is not None
-        while "measuring" not in process.stderr.readline():
-            assert time.monotonic() < deadline
-        time.sleep(8)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
+    with rig.start(*command) as process:
+        try:
+            deadline = time.monotonic() + 60
+            assert process.stderr is not None
+            while "measuring" not in process.stderr.readline():
+                assert time.monotonic() < deadline
+            time.sleep(8)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     assert out == ""
     assert "what was measured is stored; the same command goes on from there" in err

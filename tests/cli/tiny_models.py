@@ -20,8 +20,8 @@ def add() -> bytes:
 
 
 def dynamic() -> bytes:
-    """Return y = x + x where the first dimension of `input` is dynamic."""
-    tensors = [_tensor(name, [1, 8], signature=[-1, 8]) for name in ("input", "y")]
+    """Return y = x + x where the last dimension of `input` is dynamic; an open batch alone would be taken as 1."""
+    tensors = [_tensor(name, [1, 8], signature=[1, -1]) for name in ("input", "y")]
     return _model([_graph(tensors, _operator("Add", 0, [0, 0], [1]))], ["ADD"])
 
 
