@@ -75,21 +75,28 @@ def place(cores: Sequence[Core], threads: int, wanted: Optional[int] = None, sys
     names = ", ".join(str(core.index) for core in allowed)
     if wanted is not None and wanted not in {core.index for core in allowed}:
         raise CoreError(f"core {wanted} may not be used; allowed: {names}")
-    # Among equals the highest index: the first core serves most interrupts.
+    rooms = {core.index: [other for other in allowed if other is core or other.index in core.cluster] for core in allowed}
+    most = max(len(room) for index, room in rooms.items() if wanted in (None, index))
+    if most < threads:
+        whose = "the largest" if wanted is None else f"core {wanted}'s"
+        raise CoreError(f"{threads} threads need {threads} cores of one cluster; {whose} has {most}; allowed: {names}")
     if wanted is None:
-        first = max(allowed, key=lambda core: (core.capacity or 0, core.max_khz or 0, core.index))
-        chosen_by = _reason(allowed, first)
+        fitting = [core for core in allowed if len(rooms[core.index]) >= threads]
+        first = max(fitting, key=_size)
+        chosen_by = _reason(fitting, first)
+        if len(fitting) < len(allowed):
+            chosen_by += f" in a cluster of {threads}"
     else:
         first = next(core for core in allowed if core.index == wanted)
         chosen_by = "named by the user"
-    others = [core for core in allowed if core.index != first.index and core.index in first.cluster]
-    others.sort(key=lambda core: (core.capacity or 0, core.max_khz or 0, core.index), reverse=True)
-    if len(others) < threads - 1:
-        raise CoreError(
-            f"{threads} threads need {threads} cores of one cluster; core {first.index}'s cluster has {1 + len(others)}; allowed: {names}"
-        )
+    others = sorted((core for core in rooms[first.index] if core is not first), key=_size, reverse=True)
     chosen = (first.index, *(core.index for core in others[: threads - 1]))
     return Placement(cores=chosen, chosen_by=chosen_by, governor=governor(first.index, sysfs))
+
+
+def _size(core: Core) -> Tuple[int, int, int]:
+    # Among equals the highest index: the first core serves most interrupts.
+    return core.capacity or 0, core.max_khz or 0, core.index
 
 
 def _reason(allowed: Sequence[Core], first: Core) -> str:
