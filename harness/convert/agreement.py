@@ -16,16 +16,19 @@ from harness.convert.model import Precision
 from latency_agent import protocol
 
 TOLERANCE: dict[Precision, float] = {
-    # Kernels add up in another order: some 1e-6 a layer is seen, a wrong layer gives 1e-1.
+    # Kernels add up in another order. Seen on the named networks: up to 6e-6.
     "float32": 1e-4,
-    # Weights rounded to 11 bits (5e-4 each), summed over layers; kernels may compute in half precision too.
-    "float16": 2e-2,
-    # Weights rounded to 8 bits a channel, and activations to 8 bits a run.
-    "dynamic": 1e-1,
-    # Weights and activations rounded to 8 bits in every layer, and clipped to the ranges of the calibration data.
+    # Weights rounded to 11 bits, and kernels may compute in half precision. Seen: up to 9e-3.
+    "float16": 5e-2,
+    # Weights rounded to 8 bits a channel, activations to 8 bits a run. Seen: up to 6e-2 (MobileNetV2, random weights).
+    "dynamic": 2e-1,
+    # All activations rounded to 8 bits and clipped to the ranges of the calibration data. Seen: up to 8e-2, with random weights; a
+    # network with outliers in its weights may do worse on data that it was not calibrated for.
     "int8": 2.5e-1,
 }
-"""The largest error that passes, as a share of the largest expected magnitude (for dynamic and int8: of the expected range)."""
+"""The largest error that passes, as a share of the largest expected magnitude (for dynamic and int8: of the expected range).
+
+It is there to find wrong results (a wrong layer is off by about 1), not to measure what a precision costs in accuracy."""
 
 DIFFERING: dict[Precision, float] = {"float32": 0.01, "float16": 0.1, "dynamic": 0.25, "int8": 0.25}
 """The share of whole-number outputs (classes, indices) that may differ: near ties fall either way."""

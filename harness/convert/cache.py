@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -43,14 +44,16 @@ def cache_dir() -> Path:
     return folder
 
 
-def workspace() -> tempfile.TemporaryDirectory[str]:
-    """Return a temporary folder on the cache's file system, so that what is made there can be moved in at once."""
+@contextlib.contextmanager
+def workspace() -> Iterator[Path]:
+    """Yield a temporary folder on the cache's file system: what is made there is moved in at once. A full disk ends in a ConfigError."""
     folder = cache_dir()
     try:
-        return tempfile.TemporaryDirectory(prefix="making-", dir=folder, ignore_cleanup_errors=True)
+        with tempfile.TemporaryDirectory(prefix="making-", dir=folder, ignore_cleanup_errors=True) as made:
+            yield Path(made)
     except OSError as error:
         raise ConfigError(
-            f"{folder}: the cache folder cannot be written ({error.strerror})", "Set HARNESS_CACHE to a folder that you may write."
+            f"{folder}: the cache folder cannot be written ({error.strerror})", "Free space there, or set HARNESS_CACHE to another folder."
         ) from error
 
 
@@ -110,9 +113,9 @@ def keep(
     """Move what was made in a workspace into the cache and return its entry. The entry is written last: files without one do not count."""
     entry = Entry(_move_in(model, model_file(key)), _move_in(numbers, numbers_file(key)), second_side, not_compared, note)
     with workspace() as folder:
-        record = Path(folder) / "entry.json"
+        record = folder / "entry.json"
         record.write_text(json.dumps(asdict(entry)), "utf-8")
-        os.replace(record, cache_dir() / f"{key}.json")
+        record.replace(cache_dir() / f"{key}.json")
     return entry
 
 
@@ -120,5 +123,5 @@ def _move_in(made: Path | None, to: Path) -> str | None:
     if made is None:
         return None
     sha256 = _hash_file(made)
-    os.replace(made, to)
+    made.replace(to)
     return sha256

@@ -1,4 +1,4 @@
-"""From what the user names to a `Model`: converted where need be, kept in the cache, with the numbers that a device's outputs are held against."""
+"""From what the user names to a `Model`: converted where need be, kept in the cache, with numbers to hold a device's outputs against."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Converter:
     ) -> Future[Model]:
         """Return the future of a prepared model; what is wrong with it is raised from there.
 
-        `shapes` gives dynamic inputs theirs. `precision` is float32 unless given, and must not be given for a .tflite file, which has its own. A model object
-        is converted before this returns: only this process has its weights and its layers' code.
+        `shapes` gives dynamic inputs theirs. `precision` is float32 unless given, and must not be given for a .tflite file, which has
+        its own. A model object is converted before this returns: only this process has its weights and its layers' code.
         """
         given = {name: tuple(int(dim) for dim in dims) for name, dims in (shapes or {}).items()}
         if isinstance(source, (str, os.PathLike, Source)):
@@ -116,9 +116,9 @@ class Converter:
                         precision=precision,
                         shapes={name: list(dims) for name, dims in shapes.items()},
                         calibration=None if calibration is None else str(calibration),
-                        folder=folder,
+                        folder=str(folder),
                     )
-                    entry = _keep(key, Path(folder), Converted(**worker.run(job)))
+                    entry = _keep(key, folder, Converted(**worker.run(job)))
             finally:
                 self._idle.put(worker)
         return _model_of(source.name, key, entry)
@@ -137,7 +137,7 @@ def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] =
     entry = cache.Entry(None, None, None, "random operators", None) if inspection.random else cache.find(key)
     if entry is None or (entry.numbers_sha256 is None and entry.not_compared is None):
         with cache.workspace() as folder:
-            numbers = Path(folder) / NUMBERS
+            numbers = folder / NUMBERS
             done = write_host_outputs(path, numbers, needed, cores)
             if done.not_compared is not None and not done.lasting:
                 entry = cache.Entry(None, None, None, done.not_compared, None)
@@ -179,10 +179,10 @@ def _prepare_object(model: Any, precision: Precision, shapes: Shapes, calibratio
     name = str(model.name)
     settings = _settings(precision, shapes, calibration)
     with cache.workspace() as folder:
-        file = Path(folder) / FILE
-        done = convert(traceable_keras(model, name, shapes), precision, calibration, file, Path(folder) / NUMBERS)
+        file = folder / FILE
+        done = convert(traceable_keras(model, name, shapes), precision, calibration, file, folder / NUMBERS)
         key = cache.key_of(f"object:{cache.hash_path(file)}", settings, ("tensorflow", "keras"))
-        return _model_of(name, key, _keep(key, Path(folder), done))
+        return _model_of(name, key, _keep(key, folder, done))
 
 
 def _settings(precision: Precision, shapes: Shapes, calibration: Path | None) -> dict[str, object]:

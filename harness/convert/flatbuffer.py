@@ -1,7 +1,7 @@
 """The bytes of a .tflite file as graphs of tensors and operators, read without any runtime.
 
-Files come from anywhere, so every count and index in them is held against the size of the file before it is followed: reading a damaged file
-ends in a `ConversionError`, in time linear in its size.
+Files come from anywhere, so every count and index in them is held against the size of the file before it is followed: reading a
+damaged file ends in a `ConversionError`, in time linear in its size.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def read_graphs(data: bytes, where: str) -> tuple[Graph, ...]:
     try:
         return _Reader(data).graphs()
     except _DAMAGE as error:
-        raise ConversionError(f"{where}: not a sound .tflite file ({error or type(error).__name__})", hint) from error
+        raise ConversionError(f"{where}: not a sound .tflite file ({str(error) or type(error).__name__})", hint) from error
 
 
 class _Reader:
@@ -83,7 +83,7 @@ class _Reader:
 
     def __init__(self, data: bytes) -> None:
         self.size = len(data)
-        # Tables may share offsets, so a small damaged file can describe a huge tree. A sound file spends 4 bytes an element, and may share a little.
+        # Tables may share offsets, so a small damaged file can describe a huge tree. A sound file spends 4 bytes an element.
         self.budget = self.size
         self.model = schema.Model.GetRootAs(data, 0)
 

@@ -77,7 +77,7 @@ def _main(model: str, numbers: str, shapes: str) -> None:
             raise TypeError(f"output {detail['name']!r} holds no numbers")
         scale, zero_point = detail["quantization"]
         outputs[f"output_{index}"] = ((value.astype(np.float64) - zero_point) * scale).astype(np.float32) if scale else value
-    with open(numbers, "wb") as stream:
+    with Path(numbers).open("wb") as stream:
         np.savez(stream, **outputs)
 
 

@@ -48,7 +48,8 @@ class Inspection:
 def inspect(path: Path, name: str | None = None) -> Inspection:
     """Return what the file holds; `name` is what messages call it.
 
-    Raises ConfigError where the file cannot be read, ConversionError where it is not a sound .tflite file or has an operator that no runtime knows.
+    Raises ConfigError where the file cannot be read, ConversionError where it is not a sound .tflite file or has an operator that no
+    runtime knows.
     """
     name = name or str(path)
     try:

@@ -1,7 +1,7 @@
 """From a Keras model, a SavedModel or a zoo name to a .tflite file. Loads TensorFlow.
 
-The path is trace, freeze, convert: it gives the same file as `from_keras_model` in a quarter of the time. Converting a SavedModel or an unfrozen
-function instead can yield a file without its weights, silently; so what comes out is checked for what that leaves behind.
+The path is trace, freeze, convert: it gives the same numbers as `from_keras_model` in a quarter of the time. Converting a SavedModel or
+an unfrozen function instead can yield a file without its weights, silently; so what comes out is checked for what that leaves behind.
 """
 
 from __future__ import annotations

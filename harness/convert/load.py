@@ -12,8 +12,8 @@ from harness.errors import ConversionError
 from harness.networks import zoo
 
 _CUSTOM = (
-    "A model with layers of your own, or Lambda layers, cannot be rebuilt from its file. Pass instead: a SavedModel folder (model.export(FOLDER)), a .tflite "
-    "file, or, from Python, the model object itself, its layers registered or not."
+    "A model with layers of your own, or Lambda layers, cannot be rebuilt from its file. Pass instead: a SavedModel folder "
+    "(model.export(FOLDER)), a .tflite file, or, from Python, the model object itself."
 )
 _DAMAGED = "If the file is whole, it may be from another version of Keras: save it again, or pass a SavedModel folder or a .tflite file."
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import lzma
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +41,6 @@ def _unpack(packed: Path, sha256: str, to: Path) -> None:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ConfigError(f"{packed}: not the reference model that this version pins", hint)
     with cache.workspace() as folder:
-        made = Path(folder) / "reference.tflite"
+        made = folder / "reference.tflite"
         made.write_bytes(data)
-        os.replace(made, to)
+        made.replace(to)

@@ -30,7 +30,8 @@ class WarmWorker:
     def run(self, job: Job) -> dict[str, Any]:
         """Return the worker's answer; raises what it raised, and ConversionError, naming the model, where it died."""
         process = self._started()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(asdict(job)) + "\n")
             process.stdin.flush()
@@ -67,7 +68,7 @@ class WarmWorker:
             raise ConversionError("the converter was closed before the model was converted")
         if self._process is None or self._process.poll() is not None:
             self._end()
-            self._stderr = tempfile.TemporaryFile()
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
             self._process = subprocess.Popen(
                 pinned([sys.executable, "-m", "harness.convert.worker"], self._cores),
                 stdin=subprocess.PIPE,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from harness.convert.model import Precision
 from harness.errors import ConfigError, ConversionError
 
 FILE = "model.tflite"
@@ -21,7 +22,7 @@ class Job:
 
     model: str
     path: bool
-    precision: str
+    precision: Precision
     shapes: dict[str, list[int]]
     calibration: str | None
     folder: str
@@ -45,7 +46,7 @@ def _answer(job: Job) -> dict[str, Any]:
     try:
         model = load(resolve(Path(job.model) if job.path else job.model), job.shapes)
         calibration = Path(job.calibration) if job.calibration else None
-        done = convert(model, job.precision, calibration, folder / FILE, folder / NUMBERS)  # type: ignore[arg-type] - checked by the converter
+        done = convert(model, job.precision, calibration, folder / FILE, folder / NUMBERS)
     except (ConfigError, ConversionError) as error:
         return {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
     return {"converted": asdict(done)}

@@ -1,7 +1,8 @@
 """Writes the two reference models, the same bytes each time: `python models/reference/write.py FOLDER`.
 
-One is bound by arithmetic, the other by reading its weights, 8 MiB of them. Operators are of version 1, which every runtime loads. Weights repeat a short
-pattern, so that the files compress to next to nothing, and hold no zeros or denormals, which some kernels treat apart.
+One is bound by arithmetic, the other by reading its weights, 8 MiB of them. Operators are of version 1, which every runtime loads.
+Weights repeat a short pattern, so that the files compress to next to nothing, and hold no zeros or denormals, which some kernels treat
+apart.
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ class Writer:
     def operator(self, code: int, weights: list[int], fan_in: int, output: list[int], options: object, kind: int) -> None:
         """Add an operator with weights and a bias."""
         name = f"layer_{len(self.operators)}"
-        inputs = [self.last, self.tensor(f"{name}/weights", weights, pattern(weights, fan_in)), self.tensor(f"{name}/bias", output[-1:], pattern(output[-1:], 64))]
+        bias = output[-1:]
+        inputs = [
+            self.last,
+            self.tensor(f"{name}/weights", weights, pattern(weights, fan_in)),
+            self.tensor(f"{name}/bias", bias, pattern(bias, 64)),
+        ]
         if code not in self.codes:
             self.codes.append(code)
         operator = schema.OperatorT()
@@ -57,7 +63,8 @@ class Writer:
         options.padding, options.strideH, options.strideW = schema.Padding.SAME, 1, 1
         options.fusedActivationFunction = schema.ActivationFunctionType.RELU
         kind = schema.BuiltinOptions.Conv2DOptions
-        self.operator(schema.BuiltinOperator.CONV_2D, [into, size, size, shape[3]], size * size * shape[3], [*shape[:3], into], options, kind)
+        weights = [into, size, size, shape[3]]
+        self.operator(schema.BuiltinOperator.CONV_2D, weights, size * size * shape[3], [*shape[:3], into], options, kind)
 
     def dense(self, into: int) -> None:
         """Add a fully connected layer."""
@@ -82,7 +89,7 @@ class Writer:
 
 
 def pattern(shape: list[int], fan_in: int) -> np.ndarray:
-    """Return weights of either sign, about as large as keeps activations of that size from layer to layer. The period is prime to the layers' widths."""
+    """Return weights of either sign that keep activations of one size from layer to layer; the period is prime to the layers' widths."""
     values = (np.arange(61, dtype=np.float64) * 23 % 61 - 30.5) / 30.5
     return np.resize(values * (3.0 / fan_in) ** 0.5, shape)
 
