@@ -46,11 +46,12 @@ def _live() -> Iterator[Callable[[Progress], None]]:
 
         def update(now: Progress) -> None:
             if now.model not in lines:
-                lines[now.model] = bars.add_task(_escaped(now.model), total=now.max_time_s, phase="", so_far="")
-            # A benchmark that reached its precision early is done all the same: its bar is full.
+                lines[now.model] = bars.add_task(_escaped(now.model), total=None, phase="", so_far="")
+            # What reached its precision early is done all the same: its bar is full. Without a time to go to, the bar pulses until then.
             ended = now.phase in {"stored", "done"}
-            spent = now.max_time_s if ended else min(now.spent_s, now.max_time_s)
-            bars.update(lines[now.model], total=now.max_time_s, completed=spent, phase=now.phase, so_far=_so_far(now))
+            total = now.max_time_s or (1.0 if ended else None)
+            spent = total if ended else now.spent_s
+            bars.update(lines[now.model], total=total, completed=spent, phase=now.phase, so_far=_so_far(now))
 
         yield update
 
@@ -77,7 +78,8 @@ def _so_far(now: Progress) -> str:
     parts = ["1 repetition" if now.repetitions == 1 else f"{now.repetitions} repetitions"]
     if now.half_width is not None:
         parts.append(f"±{numbers.share(now.half_width)}")
-    parts.append(f"{now.spent_s:.0f} of {now.max_time_s:.0f} s")
+    if now.max_time_s:  # comparisons end after a count of processes, not at a time
+        parts.append(f"{now.spent_s:.0f} of {now.max_time_s:.0f} s")
     return ", ".join(parts)
 
 

@@ -164,3 +164,9 @@ def test_progress_on_a_terminal_is_a_line_per_model(monkeypatch: pytest.MonkeyPa
     assert "[a].tflite" in captured.err
     assert "3 repetitions, ±3.1%, 12 of 60 s" in captured.err
     assert "b.tflite" in captured.err
+
+
+def test_a_call_without_a_time_limit_names_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.shown() as tell:
+        tell(result.Progress("a.tflite", "measuring", 5, None, 0.0, 0.0))
+    assert capsys.readouterr().err == "a.tflite: measuring, 5 repetitions\n"
