@@ -42,16 +42,17 @@ def _live() -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[so_far]}", style="dim"),
     )
     lines: dict[str, TaskID] = {}
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    # Drawn when there is news and not by a thread of its own: nothing of the harness runs while the device measures.
+    with Bars(*columns, console=Console(stderr=True), auto_refresh=False) as bars:
 
         def update(now: Progress) -> None:
             if now.model not in lines:
                 lines[now.model] = bars.add_task(_escaped(now.model), total=None, phase="", so_far="")
-            # What reached its precision early is done all the same: its bar is full. Without a time to go to, the bar pulses until then.
+            # What reached its precision early is done all the same: its bar is full.
             ended = now.phase in {"stored", "done"}
             total = now.max_time_s or (1.0 if ended else None)
             spent = total if ended else now.spent_s
-            bars.update(lines[now.model], total=total, completed=spent, phase=now.phase, so_far=_so_far(now))
+            bars.update(lines[now.model], total=total, completed=spent, phase=now.phase, so_far=_so_far(now), refresh=True)
 
         yield update
 
