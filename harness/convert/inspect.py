@@ -28,8 +28,8 @@ _WEIGHT_BYTES = {"float32": 4.0, "float16": 2.0, "int8": 1.0, "uint8": 1.0, "int
 class Inspection:
     """What a .tflite file holds. Dimensions are -1 where the caller must choose them.
 
-    `quantization` has the (scale, zero point) of each input, (0.0, 0) where it is not quantised; `default_shapes` are the shapes that the inputs
-    have when nobody chooses.
+    `quantization` has the (scale, zero point) of each input, (0.0, 0) where it is not quantised; `default_shapes` are the shapes that
+    the inputs have when nobody chooses.
     """
 
     sha256: str

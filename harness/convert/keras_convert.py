@@ -59,9 +59,11 @@ def traceable_keras(model: Any, name: str, shapes: Shapes) -> Traceable:
         Tensor(item.name, tuple(-1 if dim is None else int(dim) for dim in item.shape), str(item.dtype)) for item in declared
     )
     static = settle(name, open_inputs, shapes)
+    structure = None if isinstance(model, keras.Sequential) else model.input  # a Sequential has no such attribute before it is called
 
     def call(*values: Any) -> list[Any]:
-        return list(keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, list(values)), training=False)))
+        packed = values[0] if structure is None else keras.tree.pack_sequence_as(structure, list(values))
+        return list(keras.tree.flatten(model(packed, training=False)))
 
     return Traceable(name, _with_shapes(open_inputs, static), call, "Keras")
 
@@ -91,6 +93,7 @@ def traceable_saved_model(loaded: Any, name: str, shapes: Shapes) -> Traceable:
     keys = tuple(specs)
 
     def call(*values: Any) -> list[Any]:
+        assert loaded is not None  # keeps the variables alive: a signature holds its model weakly
         outputs = signature(**dict(zip(keys, values, strict=True)))
         return [outputs[key] for key in sorted(outputs)]
 
@@ -200,7 +203,8 @@ def _reason(text: str) -> str:
         for line in lines:
             if marker in line:
                 return line[-300:]
-    return (lines[0] if lines else text)[:300]
+    # An error in the model's own code comes with its trace first and its message last.
+    return (lines[-1 if lines[0].startswith("in user code") else 0] if lines else text)[:300]
 
 
 def _check_weights(name: str, inspection: Inspection, frozen: Any, precision: Precision) -> None:

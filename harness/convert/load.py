@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from typing import Any
 
@@ -17,6 +18,11 @@ _CUSTOM = (
 )
 _DAMAGED = "If the file is whole, it may be from another version of Keras: save it again, or pass a SavedModel folder or a .tflite file."
 
+# How Keras says, in sentences that vary, that a class or function is not its own: the part that names it.
+_OWN_CODE = re.compile(
+    r"Could not locate (class|function) '[^']*'|Unknown layer: '[^']*'|[^.\n]*a `?Lambda`? layer[^.\n]*|[^.\n]*Python lambda[^.\n]*"
+)
+
 
 def load(source: Source, shapes: Shapes) -> Traceable:
     """Return the model behind a source that is no .tflite file; raises ConversionError where it cannot be loaded."""
@@ -30,18 +36,19 @@ def load(source: Source, shapes: Shapes) -> Traceable:
 def _load_keras(source: Source) -> Any:
     import keras
 
+    assert source.path is not None
+    if source.path.suffix.lower() == ".keras" and not zipfile.is_zipfile(source.path):
+        raise ConversionError(f"{source.name}: not a .keras file, or cut short", _DAMAGED)
     try:
         # The file's code is never run: safe_mode refuses Lambda layers, and compile=False leaves its losses and metrics alone.
         return keras.saving.load_model(str(source.path), compile=False, safe_mode=True)
     except (OSError, zipfile.BadZipFile, EOFError, KeyError, UnicodeDecodeError) as error:
         raise ConversionError(f"{source.name}: Keras cannot read the file: {_first_line(error)}", _DAMAGED) from error
     except (ValueError, TypeError, AttributeError, ImportError, NotImplementedError, RuntimeError) as error:
-        text = str(error)
-        own = any(
-            sign in text
-            for sign in ("Could not locate", "Unknown layer", "Lambda", "lambda", "custom_objects", "register_keras_serializable")
-        )
-        raise ConversionError(f"{source.name}: Keras cannot load the model: {_first_line(error)}", _CUSTOM if own else _DAMAGED) from error
+        own = _OWN_CODE.search(str(error))
+        if own:
+            raise ConversionError(f"{source.name}: the model has code of its own: {own.group().strip()}", _CUSTOM) from error
+        raise ConversionError(f"{source.name}: Keras cannot load the model: {_first_line(error)}", _DAMAGED) from error
 
 
 def _load_saved_model(source: Source) -> Any:
