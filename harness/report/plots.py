@@ -83,8 +83,11 @@ class _View:
         latency_ms = rows["latency_ns"].to_numpy(dtype=np.float64) / 1e6
         disturbed = rows["disturbed"].to_numpy(dtype=np.bool_)
         clean = latency_ms if disturbed.all() else latency_ms[~disturbed]
-        # Outliers would flatten all else: the axis spans what all but 1% of the clean samples do, and the estimate.
-        bounds = [*np.quantile(clean, (0.002, 0.99)), result.latency_ms, *(result.interval_ms or ())]
+        # A long tail would flatten all else: the axis spans what all but 1% of the clean samples do, no further than six times
+        # the width of their bulk from it, and the estimate.
+        least, p10, p90, most = np.quantile(clean, (0.002, 0.1, 0.9, 0.99))
+        bulk = 6 * (p90 - p10)
+        bounds = [max(least, p10 - bulk), min(most, p90 + bulk), result.latency_ms, *(result.interval_ms or ())]
         room = max(max(bounds) - min(bounds), 0.01 * result.latency_ms) * 0.25
         process, seconds = _clock(rows)
         return _View(seconds, latency_ms, disturbed, process, max(min(bounds) - room, 0.0), max(bounds) + 1.6 * room)
