@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -184,7 +184,10 @@ def other_cores(cores: Sequence[int]) -> tuple[int, ...]:
 @contextmanager
 def kept_off(cores: Sequence[int]) -> Iterator[None]:
     """Keep every thread of this process off `cores` for the time of the `with`."""
-    before = {int(task): os.sched_getaffinity(int(task)) for task in (path.name for path in Path("/proc/self/task").iterdir())}
+    before: dict[int, set[int]] = {}
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # the thread has ended meanwhile
+            before[int(task.name)] = os.sched_getaffinity(int(task.name))
     others = set(other_cores(cores))
     _set_affinity(dict.fromkeys(before, others))
     try:
@@ -195,7 +198,5 @@ def kept_off(cores: Sequence[int]) -> Iterator[None]:
 
 def _set_affinity(affinities: dict[int, set[int]]) -> None:
     for task, cores in affinities.items():
-        try:
+        with suppress(ProcessLookupError):  # the thread has ended meanwhile
             os.sched_setaffinity(task, cores)
-        except ProcessLookupError:
-            continue  # the thread has ended meanwhile

@@ -1,0 +1,140 @@
+"""The rig's own duties. Its thermometer is made up: no machine that runs these tests tells its temperature."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from harness.devices.inventory import Device
+from harness.devices.session import Session
+from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.store import BASELINE_SESSIONS, Store
+from tests.measure.test_stats_given import CONDITIONS
+from tests.measure.test_store_given import SUBJECT
+
+ALLOWED = os.sched_getaffinity(0)
+several_cores = pytest.mark.skipif(len(ALLOWED) < 2, reason="nothing can be kept off the only core")
+
+
+def affinities() -> dict[int, set[int]]:
+    return {int(task.name): os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()}
+
+
+def test_other_cores_are_those_that_are_not_measured_on() -> None:
+    core = max(ALLOWED)
+    assert set(other_cores([core])) == (ALLOWED - {core} or ALLOWED)
+    assert set(other_cores(list(ALLOWED))) == ALLOWED
+
+
+@several_cores
+def test_every_thread_is_kept_off_and_let_go() -> None:
+    core, done = max(ALLOWED), threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    before = affinities()
+    assert len(before) > 1
+    with kept_off([core]):
+        assert all(found == ALLOWED - {core} for found in affinities().values())
+    assert affinities() == before
+    done.set()
+    thread.join()
+
+
+@several_cores
+def test_a_thread_that_ends_meanwhile_is_no_matter() -> None:
+    stop = time.monotonic() + 1.0
+
+    def restless() -> None:
+        while time.monotonic() < stop:
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+
+    starters = [threading.Thread(target=restless) for _ in range(3)]
+    for starter in starters:
+        starter.start()
+    while time.monotonic() < stop:
+        with kept_off([max(ALLOWED)]):
+            pass
+    for starter in starters:
+        starter.join()
+    assert os.sched_getaffinity(0) == ALLOWED
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+class Thermometer:
+    """A session that tells temperatures, one after the other."""
+
+    def __init__(self, *celsius: float | None) -> None:
+        self.celsius = list(celsius)
+
+    def conditions(self) -> object:
+        return replace(CONDITIONS, temperature_c=self.celsius.pop(0))
+
+
+def test_a_hot_device_is_let_cool(store: Store) -> None:
+    thermometer, waits = Thermometer(81.0, 79.0), []
+    with Rig(Device("local", temperature_limit_c=80.0), 1, store) as rig:
+        real, rig.session = rig.session, cast(Session, thermometer)
+        try:
+            rig.cool(lambda: waits.append(1))
+        finally:
+            rig.session = real
+    assert thermometer.celsius == []
+    assert waits == [1]
+
+
+@pytest.mark.parametrize("limit_c", [None, 1.0])
+def test_a_device_that_has_no_limit_or_no_thermometer_is_not_waited_for(store: Store, limit_c: float | None) -> None:
+    with Rig(Device("local", temperature_limit_c=limit_c), 1, store) as rig:
+        if limit_c is not None and rig.session.conditions().temperature_c is not None:
+            pytest.skip("this machine has a thermometer")
+        rig.cool(lambda: pytest.fail("waited"))
+
+
+def test_what_is_measured_is_named_by_all_that_it_depends_on(store: Store) -> None:
+    with Rig(Device("local"), 1, store) as rig:
+        found = rig.subject(rig.references[0])
+        assert found.fingerprint == rig.session.fingerprint
+        assert found.cores == rig.session.placement.cores
+        assert found.runtime_version == rig.session.hello.runtime_version
+        assert found.model_sha256 == rig.references[0].sha256
+        cold = rig.subject(rig.references[0], cold=True)
+    assert cold.key() != found.key()
+    assert found.key() == replace(found).key()
+
+
+def test_a_rig_that_reopens_has_another_agent_and_another_session(store: Store) -> None:
+    with Rig(Device("local"), 1, store) as rig:
+        before = rig.session.hello.pid, rig.stored_session
+        os.kill(before[0], 9)
+        rig.reopen()
+        assert rig.session.alive()
+        assert rig.session.hello.pid != before[0]
+        assert rig.stored_session != before[1]
+
+
+def test_the_context_is_what_the_store_knows(store: Store) -> None:
+    with Rig(Device("local"), 1, store) as rig:
+        wanted = rig.subject(rig.references[0])
+        assert (rig.context(wanted).baseline, rig.context(wanted).spread) == (None, None)
+        for _ in range(BASELINE_SESSIONS):
+            rig._stored_session = None
+            store.add_reference(rig.stored_session, wanted, rig.references[0].sha256, 100.0)
+            assert rig.context(wanted).baseline is None
+            store.add_reference(rig.stored_session, wanted, rig.references[1].sha256, 300.0)
+        assert rig.context(wanted).baseline == (100.0, 300.0)
+        assert rig.context(replace(wanted, cores=(77,))).baseline is None
+        assert rig.context(replace(SUBJECT, model_sha256="ab" * 32)).baseline is None
