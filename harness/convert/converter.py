@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 from harness.convert import cache
+from harness.convert.children import Children
 from harness.convert.host_outputs import SECOND_SIDE, write_host_outputs
 from harness.convert.inspect import inspect
 from harness.convert.model import Model, Precision
@@ -34,6 +35,7 @@ class Converter:
 
     def __init__(self, cores: Sequence[int] = (), workers: int = 1) -> None:
         self._cores = tuple(cores)
+        self._children = Children()
         self._workers = [WarmWorker(self._cores) for _ in range(workers)]
         self._idle: queue.SimpleQueue[WarmWorker] = queue.SimpleQueue()
         for worker in self._workers:
@@ -51,6 +53,7 @@ class Converter:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.close()
+        self._children.close()
         self._threads.shutdown(wait=True)
 
     def submit(
@@ -99,7 +102,7 @@ class Converter:
                     f"{source.name}: a .tflite file has its precision already", f"Leave --{what} out, or pass the model it was made from."
                 )
             assert source.path is not None
-            return prepare_tflite(source.path, source.name, shapes, self._cores)
+            return prepare_tflite(source.path, source.name, shapes, self._cores, self._children)
         return self._prepare_converted(source, precision or "float32", shapes, calibration)
 
     def _prepare_converted(self, source: Source, precision: Precision, shapes: Shapes, calibration: Path | None) -> Model:
@@ -124,7 +127,7 @@ class Converter:
         return _model_of(source.name, key, entry)
 
 
-def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] = ()) -> Model:
+def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] = (), children: Children | None = None) -> Model:
     """Return the model in a .tflite file with the host's numbers for it; raises ConfigError or ConversionError."""
     inspection = inspect(path, name)
     settled = settle(name, inspection.inputs, shapes)
@@ -138,7 +141,7 @@ def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] =
     if entry is None or (entry.numbers_sha256 is None and entry.not_compared is None):
         with cache.workspace() as folder:
             numbers = folder / NUMBERS
-            done = write_host_outputs(path, numbers, needed, cores)
+            done = write_host_outputs(path, numbers, needed, cores, children or Children())
             if done.not_compared is not None and not done.lasting:
                 entry = cache.Entry(None, None, None, done.not_compared, None)
             else:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.convert.children import environment, pinned
+from harness.convert.children import Children, end_with_parent
 from latency_agent import protocol
 
 SECOND_SIDE = "host reference kernels"
-TIMEOUT_S = 300.0
+TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class HostOutputs:
     lasting: bool
 
 
-def write_host_outputs(model: Path, numbers: Path, shapes: Mapping[str, Sequence[int]], cores: Sequence[int]) -> HostOutputs:
-    """Run the model once on the seeded inputs and write its outputs to `numbers`."""
+def write_host_outputs(
+    model: Path, numbers: Path, shapes: Mapping[str, Sequence[int]], cores: Sequence[int], children: Children
+) -> HostOutputs:
+    """Run the model once on the seeded inputs, as one of `children`, and write its outputs to `numbers`."""
     argv = [
         sys.executable,
         "-m",
@@ -40,9 +42,7 @@ def write_host_outputs(model: Path, numbers: Path, shapes: Mapping[str, Sequence
         json.dumps({name: list(dims) for name, dims in shapes.items()}),
     ]
     try:
-        done = subprocess.run(
-            pinned(argv, cores), env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
-        )
+        done = children.run(argv, cores, TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return HostOutputs(f"the host's runtime took more than {TIMEOUT_S:.0f} s", lasting=False)
     if done.returncode == 0:
@@ -82,4 +82,5 @@ def _main(model: str, numbers: str, shapes: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     _main(*sys.argv[1:])

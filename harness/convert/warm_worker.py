@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO, Any
@@ -26,20 +29,22 @@ class WarmWorker:
         self._process: subprocess.Popen[str] | None = None
         self._stderr: IO[bytes] | None = None
         self._closed = False
+        self._busy = threading.Lock()
 
     def run(self, job: Job) -> dict[str, Any]:
         """Return the worker's answer; raises what it raised, and ConversionError, naming the model, where it died."""
-        process = self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(asdict(job)) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise self._death(job, process)
+        with self._busy:
+            process = self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(json.dumps(asdict(job)) + "\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+            except BrokenPipeError:
+                line = ""
+            if not line:
+                raise self._death(job, process)
         answer = json.loads(line)
         if "error" in answer:
             error = answer["error"]
@@ -50,22 +55,12 @@ class WarmWorker:
     def close(self) -> None:
         """End the process, in the middle of a job if need be, and start no other."""
         self._closed = True
-        self._end()
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
-        if self._stderr is not None:
-            self._stderr.close()
-            self._stderr = None
+        if self._process is not None:
+            self._process.kill()  # a job that runs hears its end, and lets go of the lock
+        with self._busy:
+            self._end()
 
     def _started(self) -> subprocess.Popen[str]:
-        if self._closed:
-            raise ConversionError("the converter was closed before the model was converted")
         if self._process is None or self._process.poll() is not None:
             self._end()
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -78,26 +73,36 @@ class WarmWorker:
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the harness, which ends its workers
             )
+        if self._closed:  # by another thread, that may have seen no process to end
+            self._end()
+            raise ConversionError("the converter was closed before the model was converted")
         return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with contextlib.suppress(BrokenPipeError), process:  # leaving it closes its pipes and waits for it
+                pass
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
 
     def _death(self, job: Job, process: subprocess.Popen[str]) -> ConversionError:
         code = process.wait()
-        stderr, self._stderr = self._stderr, None
-        self._process = None
-        tail = ""
-        if stderr is not None:
-            stderr.seek(0, 2)
-            stderr.seek(max(0, stderr.tell() - 4096))
-            lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
-            tail = lines[-1][-300:] if lines else ""
-            stderr.close()
+        tail = self._last_line()
+        self._end()
+        if self._closed:
+            return ConversionError(f"{job.model}: the converter was closed before the model was converted")
         if code == -signal.SIGKILL:
-            return ConversionError(
-                f"{job.model}: the conversion process was killed",
-                "The machine may have run out of memory: free some, or convert elsewhere.",
-            )
+            hint = "The machine may have run out of memory: free some, or convert elsewhere."
+            return ConversionError(f"{job.model}: the conversion process was killed", hint)
         how = f"died of signal {-code}" if code < 0 else f"ended with {code}"
-        return ConversionError(
-            f"{job.model}: the conversion process {how}" + (f": {tail}" if tail else ""),
-            "Convert it to a .tflite file yourself and pass that.",
-        )
+        message = f"{job.model}: the conversion process {how}" + (f": {tail}" if tail else "")
+        return ConversionError(message, "Convert it to a .tflite file yourself and pass that.")
+
+    def _last_line(self) -> str:
+        assert self._stderr is not None
+        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 4096))
+        lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1].strip()[-300:] if lines else ""

@@ -145,8 +145,8 @@ class _Loop:
             job.repetitions = list(store.repetitions(job.benchmark))
 
     def _answer(self, subject: Subject) -> Result | None:
-        known = self._rig.context(subject)
         for measurement in self._rig.store.finished(subject):
+            known = self._rig.context(subject, measurement.repetitions[0].taken_at)
             result = summarise(measurement, known, from_store=True, asked=self._config.interval)
             if result.verdict == "steady":
                 return result
@@ -177,7 +177,7 @@ class _Loop:
         job.repetitions.append(repetition)
         took_s = time.monotonic() - started
         job.spent_s += took_s
-        known = self._rig.context(job.subject)
+        known = self._rig.context(job.subject, job.repetitions[0].taken_at)
         found = estimate(job.repetitions, job.subject.model_sha256, job.subject.threads, known)
         job.half_width = found.interval.half_width
         self._tell(job, "measuring")

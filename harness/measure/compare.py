@@ -306,7 +306,7 @@ def _flaws(
     side: _Side, subject: Subject, repetition: TimedRepetition, estimates: Sequence[stats.RepetitionEstimate]
 ) -> tuple[stats.Flaw, ...]:
     now = drift.reference_latencies_ns(repetition.data, side.rig.threads)
-    usual = side.rig.context(subject).baseline or now
+    usual = side.rig.context(subject, repetition.taken_at).baseline_then or now
     return tuple({flaw for one in estimates for flaw in stats.flaws(one, drift.ratios(now, usual), drift.DRIFT_BOUND)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256
 from harness.measure.drift import References
@@ -14,18 +15,25 @@ from harness.measure.store import Store
 class Context:
     """`baseline` holds the references' usual latencies in nanoseconds, None until there are enough sessions.
 
-    `spread` is the relative standard deviation between visits, None before an A/A test.
+    `baseline_then` holds what they were known to be when the measurement began: it alone decides which repetitions count, so that a
+    raw latency stays what it was. `spread` is the relative standard deviation between visits, None before an A/A test.
     """
 
     baseline: References | None
+    baseline_then: References | None
     spread: float | None
 
 
-def context_of(store: Store, subject: Subject) -> Context:
-    """Return what the store knows of the subject's device under the subject's settings."""
-    first, second = (store.reference_baseline(subject, sha256) for sha256 in (ARITHMETIC_SHA256, MEMORY_SHA256))
+def context_of(store: Store, subject: Subject, began_at: datetime) -> Context:
+    """Return what the store knows of the subject's device under the subject's settings, for a measurement that began at `began_at`."""
     spread = store.spread(subject.fingerprint, subject.runtime, subject.runtime_version)
     return Context(
-        baseline=None if first is None or second is None else (first, second),
+        baseline=_baseline(store, subject, None),
+        baseline_then=_baseline(store, subject, began_at),
         spread=None if spread is None else spread.relative_sd,
     )
+
+
+def _baseline(store: Store, subject: Subject, before: datetime | None) -> References | None:
+    first, second = (store.reference_baseline(subject, sha256, before) for sha256 in (ARITHMETIC_SHA256, MEMORY_SHA256))
+    return None if first is None or second is None else (first, second)

@@ -44,7 +44,7 @@ def results(
     with _store(inventory, results) as store:
 
         def derive(measurement: Measurement) -> Result:
-            return summarise(measurement, context_of(store, measurement.subject), from_store=True)
+            return summarise(measurement, context_of(store, measurement.subject, measurement.repetitions[0].taken_at), from_store=True)
 
         return results_frame(store, summarise=derive, device=device, model=model, since=since)
 

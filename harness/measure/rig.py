@@ -111,9 +111,9 @@ class Rig:
             max_time_s=config.max_time_s,
         )
 
-    def context(self, subject: Subject) -> Context:
+    def context(self, subject: Subject, began_at: datetime) -> Context:
         """Return what the store knows of this device under the subject's settings."""
-        return context_of(self.store, subject)
+        return context_of(self.store, subject, began_at)
 
     def solo(self, model: Model, timeout_s: float) -> tuple[SoloResult, str]:
         """Return the first repetition of a model and what its outputs agree with; raises WrongOutput where they do not."""

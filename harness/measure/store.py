@@ -229,16 +229,18 @@ class Store:
         with self._write() as connection:
             connection.execute(statement)
 
-    def reference_baseline(self, subject: Subject, sha256: str) -> float | None:
+    def reference_baseline(self, subject: Subject, sha256: str, before: datetime | None = None) -> float | None:
         """Return the median of a reference model in nanoseconds over all sessions under the device, runtime and settings of `subject`.
 
-        None until there are `BASELINE_SESSIONS` of them.
+        Only sessions that ended `before` count, where that is given. None until there are `BASELINE_SESSIONS` of them.
         """
         statement = (
             select(ReferenceRow.session, ReferenceRow.median_ns)
             .where(ReferenceRow.subject_key == _reference(subject, sha256).key())
             .order_by(ReferenceRow.id)
         )
+        if before is not None:
+            statement = statement.where(ReferenceRow.taken_at < before)
         with self._read() as connection:
             seen = {row.session: row.median_ns for row in connection.execute(statement)}
         return statistics.median(seen.values()) if len(seen) >= BASELINE_SESSIONS else None

@@ -57,7 +57,7 @@ def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, 
     Without a baseline the references are held against their own median over these repetitions.
     """
     references = [drift.reference_latencies_ns(repetition.data, threads) for repetition in repetitions]
-    usual = context.baseline or drift.medians(references)
+    usual = context.baseline_then or drift.medians(references)
     judged = []
     for repetition, now in zip(repetitions, references, strict=True):
         found = stats.estimate_repetition(repetition.data, candidate_index(repetition, sha256), threads)

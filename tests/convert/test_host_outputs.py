@@ -7,6 +7,7 @@ import pytest
 
 from harness.convert import host_outputs
 from harness.convert.agreement import compare_outputs
+from harness.convert.children import Children
 from harness.convert.converter import prepare_tflite
 from harness.convert.model import Model
 from latency_agent import protocol
@@ -78,6 +79,6 @@ def test_the_child_keeps_to_its_cores(tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
     path = tmp_path / "model.tflite"
     path.write_bytes(tiny_models.add())
-    assert host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, (core,)).not_compared is None
-    refused = host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, (9999,))
+    assert host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, (core,), Children()).not_compared is None
+    refused = host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, (9999,), Children())
     assert refused.not_compared is not None
