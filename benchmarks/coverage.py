@@ -1,0 +1,71 @@
+"""How many results' 95% intervals hold the truth: the median of processes spread over the same time."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+
+from benchmarks import figures, rigs
+
+SHARES = (0.90, 0.98)
+HALF_WIDTH = 0.03
+
+
+def main() -> None:
+    """Take the results and truth processes that are missing, in turn, then count."""
+    options = figures.arguments(__doc__, model="mobilenet_v2", count=100, truths=60, minutes=60.0, aa_pairs=40)
+    state = figures.State("coverage", options, model=options.model)
+    state.set_up(options.model, options.aa_pairs)
+    pace = figures.Pace(options.minutes, options.count + options.truths)
+    while (results := len(state.rows("result"))) + (truths := len(state.rows("truth"))) < options.count + options.truths:
+        pace.wait()
+        if truths * options.count <= results * options.truths and truths < options.truths:
+            take_truth(state, options.model)
+        else:
+            take_result(state, options.model)
+    report(options, state)
+
+
+def take_truth(state: figures.State, name: str) -> None:
+    """Measure one process in a session of its own, kept apart from the results' store."""
+    model = rigs.models([name])[0]
+    with rigs.rig(state.folder / "truth") as rig:
+        state.add("truth", ns=rigs.repetition_ns(rig, model, rigs.typical_ns(rig, model)))
+
+
+def take_result(state: figures.State, name: str) -> None:
+    """Take one result at default settings."""
+    result = state.bench(name)
+    fields = ("latency_ms", "latency_corrected_ms", "interval_ms", "interval_scope", "processes", "verdict")
+    state.add("result", **{field: result[field] for field in fields})
+
+
+def report(options: figures.Options, state: figures.State) -> None:
+    """Print what the intervals hold, by verdict and by half of the time, and the closing line."""
+    truths = state.column("truth", "ns")
+    truth = statistics.median(truths) / 1e6
+    results = state.rows("result")
+    held = [low <= truth <= high for low, high in (row["interval_ms"] for row in results)]
+    half_widths = [(high - low) / 2 / row["latency_ms"] for row in results for low, high in (row["interval_ms"],)]
+    half = len(results) // 2
+    groups = {"all": held, "first half": held[:half], "second half": held[half:]}
+    for verdict in Counter(row["verdict"] for row in results):
+        groups[verdict] = [hold for hold, row in zip(held, results, strict=True) if row["verdict"] == verdict]
+    figures.table(
+        ("results", "number", "hold the truth"),
+        [(name, len(part), f"{sum(part) / max(1, len(part)):.0%}") for name, part in groups.items()],
+    )
+    share, half_width = sum(held) / len(held), statistics.median(half_widths)
+    cvs = [figures.cv(values) for values in (truths, state.column("result", "latency_ms"))]
+    figures.finish(
+        options,
+        figure=f"{sum(held)} of {len(held)} intervals hold the truth ({share:.0%}), median half-width {half_width:.1%}",
+        compared=f"the median of {len(truths)} processes, {truth:.4f} ms; CV of processes {cvs[0]:.1%}, of results {cvs[1]:.1%}",
+        goal=f"{SHARES[0]:.0%} to {SHARES[1]:.0%}, half-width {HALF_WIDTH:.0%} or less",
+        met=SHARES[0] <= share <= SHARES[1] and half_width <= HALF_WIDTH,
+        commits=state.commits(),
+    )
+
+
+if __name__ == "__main__":
+    main()
