@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 
 from harness.convert.converter import Converter, ModelLike
 from harness.convert.model import Model, Precision
@@ -93,6 +94,7 @@ class _Loop:
         self._progress = progress
         self._order = random.Random(plan.SEED)
         self._leased = False
+        self._token = token_hex(16)  # the same for every session of this call: the lease of one whose agent died is still ours
         self._taken: set[int] = set()
 
     def run(self, jobs: Sequence[_Job]) -> None:
@@ -157,6 +159,7 @@ class _Loop:
         assert job.model is not None
         assert job.subject is not None
         assert job.benchmark is not None
+        self._lease(job)
         self._rig.cool(lambda: self._tell(job, "cooling"))
         self._tell(job, "measuring")
         started = time.monotonic()
@@ -214,7 +217,7 @@ class _Loop:
 
     def _lease(self, job: _Job) -> None:
         if not self._leased:
-            self._rig.session.acquire(waiting=lambda _: self._tell(job, "waiting"))
+            self._rig.session.acquire(token=self._token, waiting=lambda _: self._tell(job, "waiting"))
             self._leased = True
 
     def _tell(self, job: _Job, phase: Phase) -> None:
