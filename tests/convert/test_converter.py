@@ -1,0 +1,169 @@
+"""Sources by name and path, the cache and the conversion process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.convert import cache
+from harness.convert.agreement import compare_outputs
+from harness.convert.children import environment
+from harness.convert.converter import Converter
+from harness.errors import ConfigError, ConversionError
+from harness.networks import zoo
+from tests.cli import tiny_models
+from tests.convert.device import run
+
+ZOO = "mobilenet_v1:width=0.25,resolution=32"
+
+
+@pytest.fixture(scope="module")
+def files(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of saved models, sound and not."""
+
+    class Own(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, values: Any) -> Any:
+            return values * 2
+
+    folder = tmp_path_factory.mktemp("models")
+    entry = keras.Input((8,), name="entry")
+    dense = keras.Model(entry, keras.layers.Dense(40, name="dense")(entry))
+    own = keras.Model(entry, Own()(entry))
+    with_lambda = keras.Model(entry, keras.layers.Lambda(lambda values: values * 2)(entry))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, model in {"dense": dense, "own": own, "lambda": with_lambda}.items():
+            model.save(folder / f"{name}.keras")
+            model.save(folder / f"{name}.h5")
+        dense.export(folder / "exported", verbose=False)
+    whole = (folder / "dense.keras").read_bytes()
+    (folder / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    (folder / "noise.h5").write_bytes(os.urandom(2048))
+    (folder / "empty.keras").touch()
+    (folder / "broken").mkdir()
+    (folder / "broken" / "saved_model.pb").write_bytes(b"no model")
+    return folder
+
+
+def test_a_killed_worker_is_an_error_that_names_the_model(converter: Converter) -> None:
+    # First in this file: the tests below find the worker's replacement.
+    future = converter.submit("nasnet_a_mobile")
+    while (process := converter._workers[0]._process) is None:
+        time.sleep(0.01)
+    process.kill()
+    with pytest.raises(ConversionError, match="nasnet_a_mobile: the conversion process was killed"):
+        future.result(timeout=60)
+
+
+@pytest.mark.parametrize("name", ["dense.keras", "dense.h5", "exported"])
+def test_saved_models_convert_and_agree(converter: Converter, files: Path, name: str) -> None:
+    model = converter.prepare(files / name)
+    assert (model.name, model.precision) == (str(files / name), "float32")
+    assert model.second_side == ("TensorFlow" if name == "exported" else "Keras")
+    assert model.size_bytes > 40 * 9 * 4
+    assert model.expected is not None
+    assert compare_outputs(model.expected, run(model), "float32").ok
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "hint"),
+    [
+        ("own.keras", "code of its own: Could not locate class 'Own'", "SavedModel folder"),
+        ("own.h5", "code of its own: Unknown layer: 'Own'", "SavedModel folder"),
+        ("lambda.keras", "Lambda", "the model object itself"),
+        ("lambda.h5", "Lambda", "the model object itself"),
+        ("cut.keras", "cut short", "save it again"),
+        ("empty.keras", "not a .keras file", "save it again"),
+        ("noise.h5", "cannot read the file", "save it again"),
+        ("broken", "cannot load the SavedModel", "Save it again"),
+    ],
+)
+def test_models_that_cannot_be_loaded(converter: Converter, files: Path, name: str, says: str, hint: str) -> None:
+    with pytest.raises(ConversionError) as caught:
+        converter.prepare(files / name)
+    assert str(files / name) in caught.value.message
+    assert says in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_the_zoo_gives_the_same_bytes_in_any_process(converter: Converter, keras: Any) -> None:
+    model = converter.prepare(ZOO)
+    assert model.sha256 == converter.prepare(zoo.build(zoo.parse(ZOO))).sha256
+    assert keras is not None
+    assert model.expected is not None
+    agreement = compare_outputs(model.expected, run(model), "float32", "Keras")
+    assert agreement.ok
+    assert "says little" not in agreement.text
+
+
+def test_a_tflite_file_has_its_precision(converter: Converter, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tiny_models.add())
+    assert converter.prepare(path).path == path
+    with pytest.raises(ConfigError, match="has its precision already"):
+        converter.prepare(path, precision="int8")
+    with pytest.raises(ConfigError, match="Leave --calibration out"):
+        converter.prepare(str(path), calibration=path)
+
+
+def test_a_damaged_entry_is_made_again(converter: Converter, files: Path) -> None:
+    model = converter.prepare(files / "dense.keras")
+    assert model.expected is not None
+    for path in (model.path, model.expected, model.path.with_suffix(".json")):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        assert converter.prepare(files / "dense.keras") == model
+        assert model.path.stat().st_size == model.size_bytes
+
+
+def test_what_is_in_the_cache_starts_no_tensorflow(converter: Converter) -> None:
+    converter.prepare(ZOO)
+    script = (
+        "import sys\n"
+        "from harness.convert.converter import Converter\n"
+        "with Converter() as converter:\n"
+        f"    converter.prepare('{ZOO}')\n"
+        "    assert converter._workers[0]._process is None\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], env=environment(), check=True, timeout=60)
+
+
+def test_settings_and_content_make_the_key(files: Path, tmp_path: Path) -> None:
+    assert cache.hash_path(files / "exported") != cache.hash_path(files / "broken")
+    copy = tmp_path / "copy.keras"
+    copy.write_bytes((files / "dense.keras").read_bytes())
+    assert cache.hash_path(copy) == cache.hash_path(files / "dense.keras")
+    keys = {cache.key_of("a", {"precision": precision}, ("keras",)) for precision in ("float32", "int8")}
+    assert len(keys) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_of_the_user(
+    converter: Converter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ConfigError, match="cannot be made"):
+        converter.prepare("mobilenet_v2")
+
+
+def test_closing_ends_the_process_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    started = time.perf_counter()
+    with Converter(cores=sorted(os.sched_getaffinity(0))[:1]) as converter:
+        future = converter.submit("vgg_16")
+        while (process := converter._workers[0]._process) is None:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert os.sched_getaffinity(process.pid) == set(sorted(os.sched_getaffinity(0))[:1])
+    assert process.poll() is not None
+    assert isinstance(future.exception(), ConversionError)
+    assert time.perf_counter() - started < 10
+    assert not list(tmp_path.iterdir())
