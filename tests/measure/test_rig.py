@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -14,10 +15,10 @@ import pytest
 
 from harness.devices.inventory import Device
 from harness.devices.session import Session
+from harness.measure.context import Context
 from harness.measure.rig import Rig, kept_off, other_cores
-from harness.measure.store import BASELINE_SESSIONS, Store
+from harness.measure.store import BASELINE_SESSIONS, Spread, Store
 from tests.measure.test_stats_given import CONDITIONS
-from tests.measure.test_store_given import SUBJECT
 
 ALLOWED = os.sched_getaffinity(0)
 several_cores = pytest.mark.skipif(len(ALLOWED) < 2, reason="nothing can be kept off the only core")
@@ -126,15 +127,26 @@ def test_a_rig_that_reopens_has_another_agent_and_another_session(store: Store) 
         assert rig.stored_session != before[1]
 
 
-def test_the_context_is_what_the_store_knows(store: Store) -> None:
+def test_the_context_is_what_the_store_knows_now_and_knew_then(store: Store) -> None:
     with Rig(Device("local"), 1, store) as rig:
         wanted = rig.subject(rig.references[0])
-        assert (rig.context(wanted).baseline, rig.context(wanted).spread) == (None, None)
+        before = datetime.now(UTC)
         for _ in range(BASELINE_SESSIONS):
+            assert rig.context(wanted, before) == Context(baseline=None, baseline_then=None, spread=None)
             rig._stored_session = None
             store.add_reference(rig.stored_session, wanted, rig.references[0].sha256, 100.0)
-            assert rig.context(wanted).baseline is None
             store.add_reference(rig.stored_session, wanted, rig.references[1].sha256, 300.0)
-        assert rig.context(wanted).baseline == (100.0, 300.0)
-        assert rig.context(replace(wanted, cores=(77,))).baseline is None
-        assert rig.context(replace(SUBJECT, model_sha256="ab" * 32)).baseline is None
+        after = datetime.now(UTC)
+        known = (100.0, 300.0)
+        assert rig.context(wanted, before) == Context(baseline=known, baseline_then=None, spread=None)
+        assert rig.context(wanted, after) == Context(baseline=known, baseline_then=known, spread=None)
+        assert rig.context(replace(wanted, cores=(77,)), after).baseline is None
+
+
+def test_a_spread_is_that_of_the_device_and_its_runtime(store: Store) -> None:
+    with Rig(Device("local"), 1, store) as rig:
+        wanted = rig.subject(rig.references[0])
+        now = datetime.now(UTC)
+        store.add_spread(Spread(wanted.fingerprint, wanted.runtime, wanted.runtime_version, 0.03, 40, "net", now))
+        assert rig.context(wanted, now).spread == 0.03
+        assert rig.context(replace(wanted, runtime="other"), now).spread is None

@@ -15,7 +15,8 @@ from latency_agent.protocol import Repetition
 from tests.measure.test_stats_given import around, benchmarked, chunk, repetition
 from tests.measure.test_store_given import MODELS, PROVENANCE, SOLO, SUBJECT
 
-NOTHING_KNOWN = Context(baseline=None, spread=None)
+NOTHING_KNOWN = Context(baseline=None, baseline_then=None, spread=None)
+USUAL = (200_000.0, 200_000.0)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -113,15 +114,16 @@ def test_without_a_baseline_references_are_held_against_their_own_median() -> No
     assert [one.flaws for one in found.judged] == [(), (), (), (), ("drifted",)]
 
 
-def test_with_a_baseline_references_are_held_against_it() -> None:
+def test_with_a_baseline_references_are_held_against_what_it_was_then() -> None:
     slow = [sound(seed, reference_ns=230_000) for seed in range(5)]
     assert judged(slow).flaw is None
-    assert judged(slow, Context(baseline=(200_000, 200_000), spread=None)).flaw == "drifted"
+    assert judged(slow, replace(NOTHING_KNOWN, baseline_then=USUAL)).flaw == "drifted"
+    assert judged(slow, replace(NOTHING_KNOWN, baseline=USUAL)).flaw is None
 
 
 def test_the_correction_removes_the_slowdown_that_the_references_saw() -> None:
     slow = [sound(seed, 105_000, reference_ns=210_000) for seed in range(5)]
-    found = summarise(measurement(slow), Context(baseline=(200_000, 200_000), spread=None), from_store=False)
+    found = summarise(measurement(slow), replace(NOTHING_KNOWN, baseline=USUAL), from_store=False)
     assert found.latency_ms == pytest.approx(0.105, rel=1e-3)
     assert found.latency_corrected_ms == pytest.approx(0.100, rel=1e-3)
     assert found.reference_drift == pytest.approx(0.05, abs=1e-3)
@@ -135,7 +137,7 @@ def test_without_a_baseline_nothing_is_corrected() -> None:
 
 def test_an_interval_says_what_it_speaks_for() -> None:
     data = measurement([sound(seed) for seed in range(5)])
-    minutes, visits = (summarise(data, Context(None, spread), from_store=False) for spread in (None, 0.05))
+    minutes, visits = (summarise(data, replace(NOTHING_KNOWN, spread=spread), from_store=False) for spread in (None, 0.05))
     assert (minutes.interval_scope, visits.interval_scope) == ("these minutes", "visits")
     assert minutes.interval_ms is not None
     assert visits.interval_ms is not None
@@ -187,6 +189,6 @@ def test_a_model_that_the_delegate_hardly_takes_is_warned_of(delegated: int | No
 
 def test_a_precision_that_one_visit_cannot_give_is_warned_of() -> None:
     data = measurement([sound(seed) for seed in range(5)])
-    (warning,) = summarise(data, Context(None, 0.05), from_store=False, asked=0.02).warnings
+    (warning,) = summarise(data, replace(NOTHING_KNOWN, spread=0.05), from_store=False, asked=0.02).warnings
     assert "varies by 5.0%" in warning
-    assert summarise(data, Context(None, 0.001), from_store=False, asked=0.02).warnings == ()
+    assert summarise(data, replace(NOTHING_KNOWN, spread=0.001), from_store=False, asked=0.02).warnings == ()

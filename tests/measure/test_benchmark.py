@@ -1,0 +1,265 @@
+"""Benchmarks from end to end: the real agent and runtime, this machine as the device, small models, few repetitions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256
+from harness.devices.inventory import load_inventory
+from harness.errors import ConfigError, StoreError
+from harness.measure.benchmark import bench
+from harness.measure.plan import benchmark_schedule
+from harness.measure.result import FailedResult, Progress, Result
+from harness.measure.samples import Measurement, TimedRepetition
+from harness.measure.store import Row, Store
+from tests.cli import tiny_models
+from tests.measure.test_stats_given import benchmarked
+from tests.models import sigmoids
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Done:
+    """One call of `bench` over two models, and what was seen on the way."""
+
+    folder: Path
+    results: list[Result | FailedResult]
+    progress: list[Progress]
+    affinities: list[set[int]]
+
+    def result(self, index: int) -> Result:
+        found = self.results[index]
+        assert isinstance(found, Result)
+        return found
+
+    def rows(self) -> list[Row]:
+        with Store.open(self.folder / "results", read_only=True) as store:
+            return list(store.rows())
+
+    def measurement(self, index: int) -> Measurement:
+        with Store.open(self.folder / "results", read_only=True) as store:
+            return store.measurement(self.result(index).measurement_id)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("benchmark")
+    (made / "add.tflite").write_bytes(tiny_models.add())
+    (made / "sigmoids.tflite").write_bytes(sigmoids(4))
+    return made
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> Done:
+    """Bench two models until the time is up: the interval asked for is out of reach."""
+    progress: list[Progress] = []
+    affinities: list[set[int]] = []
+
+    def tell(news: Progress) -> None:
+        progress.append(news)
+        if news.phase == "measuring":
+            affinities.extend(os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir())
+
+    models = [folder / "add.tflite", folder / "sigmoids.tflite"]
+    found = bench(models, interval=1e-9, max_time_s=5, results=folder / "results", progress=tell)
+    return Done(folder, found, progress, affinities)
+
+
+def test_results_come_in_the_order_of_the_models(done: Done) -> None:
+    assert [Path(done.result(index).model).name for index in (0, 1)] == ["add.tflite", "sigmoids.tflite"]
+    assert done.result(0).latency_ms < 0.01 < done.result(1).latency_ms
+
+
+def test_when_the_time_is_up_the_result_stands_and_says_so(done: Done) -> None:
+    for index in (0, 1):
+        assert done.result(index).verdict != "steady"
+        assert done.result(index).processes >= 2
+    assert {row.outcome for row in done.rows()} == {"measured"}
+
+
+def test_the_time_for_one_model_is_its_own(done: Done) -> None:
+    spent = {news.model: news.spent_s for news in done.progress if news.phase == "done"}
+    assert len(spent) == 2
+    assert all(0 < seconds < 12 for seconds in spent.values())
+
+
+def test_the_models_are_measured_in_turn(done: Done) -> None:
+    taken = sorted((repetition.taken_at, index) for index in (0, 1) for repetition in done.measurement(index).repetitions)
+    order = [index for _, index in taken]
+    rounds = [set(order[position : position + 2]) for position in range(0, len(order) - 1, 2)]
+    assert rounds[:2] == [{0, 1}, {0, 1}]
+
+
+def test_a_repetition_holds_the_references_around_and_between_the_candidate(done: Done) -> None:
+    for index in (0, 1):
+        for repetition in done.measurement(index).repetitions:
+            assert repetition.models == (ARITHMETIC_SHA256, MEMORY_SHA256, done.result(index).sha256)
+            assert tuple(chunk.model for chunk in repetition.data.chunks) == benchmark_schedule(4)
+
+
+def test_every_repetition_ran_on_the_core_that_the_result_names(done: Done) -> None:
+    for index in (0, 1):
+        assert {repetition.data.affinity for repetition in done.measurement(index).repetitions} == {done.result(index).cores}
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="nothing can be kept off the only core")
+def test_this_process_keeps_off_the_core_and_comes_back(done: Done) -> None:
+    assert done.affinities
+    assert all(done.result(0).core not in found for found in done.affinities)
+    assert done.result(0).core in os.sched_getaffinity(0)
+
+
+def test_the_outputs_are_held_against_the_second_side(done: Done) -> None:
+    assert "host reference kernels" in done.result(0).numbers
+
+
+def test_progress_goes_from_converting_to_done(done: Done) -> None:
+    phases = [news.phase for news in done.progress if news.model.endswith("add.tflite")]
+    assert phases[0] == "converting"
+    assert phases[-1] == "done"
+    assert set(phases[1:-1]) <= {"waiting", "measuring"}
+
+
+def stored_steady(done: Done, folder: Path) -> Result:
+    """Store a steady measurement of the first model, half-width 0.1%, as the newest."""
+    result, (row, *_) = done.result(0), [row for row in done.rows() if row.id == done.result(0).measurement_id]
+    with Store.open(done.folder / "results", read_only=True) as store:
+        session = store.measurement(row.id).repetitions[0].session
+    models = (ARITHMETIC_SHA256, MEMORY_SHA256, result.sha256)
+    with Store.open(folder) as store:
+        benchmark = store.start_benchmark(session, row.subject, row.provenance)
+        store.add_solo(benchmark, done.measurement(0).solo, "within 0 of host reference kernels")
+        for seed in range(5):
+            data = benchmarked(100_000 + 100 * seed, seed)
+            store.add_repetition(benchmark, TimedRepetition(session, datetime.now(UTC), models, data))
+        store.finish(benchmark)
+    return replace(result, measurement_id=benchmark)
+
+
+@pytest.fixture
+def known(done: Done, tmp_path: Path) -> tuple[Path, Result]:
+    """Return a results folder that holds a steady measurement, and what it is."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "measurements.sqlite").write_bytes((done.folder / "results/measurements.sqlite").read_bytes())
+    return folder, stored_steady(done, folder)
+
+
+def one(found: list[Result | FailedResult]) -> Result:
+    (result,) = found
+    assert isinstance(result, Result)
+    return result
+
+
+def test_a_steady_result_is_answered_from_the_store(known: tuple[Path, Result], folder: Path) -> None:
+    results, stored = known
+    phases: list[str] = []
+    found = one(bench(folder / "add.tflite", interval=0.01, results=results, progress=lambda news: phases.append(news.phase)))
+    assert found.from_store
+    assert found.measurement_id == stored.measurement_id
+    assert found.latency_ms == pytest.approx(0.1002, rel=1e-3)
+    assert phases == ["converting", "stored"]
+
+
+@pytest.mark.parametrize("how", [{"fresh": True}, {"interval": 1e-6}])
+def test_what_was_asked_anew_or_more_precisely_is_measured(known: tuple[Path, Result], folder: Path, how: dict[str, float]) -> None:
+    results, stored = known
+    found = one(bench(folder / "add.tflite", max_time_s=0.1, results=results, **how))  # type: ignore[arg-type]
+    assert not found.from_store
+    assert found.measurement_id > stored.measurement_id
+    assert found.latency_ms < 0.05
+
+
+def test_a_model_that_is_named_twice_is_measured_twice(folder: Path, tmp_path: Path) -> None:
+    first, second = (folder / "add.tflite",) * 2
+    found = bench([first, second], max_time_s=0.1, results=tmp_path)
+    assert len(found) == 2
+    one_id, other_id = (result.measurement_id for result in found if isinstance(result, Result))
+    assert one_id != other_id
+
+
+def harness(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "bench",
+        str(folder / "sigmoids.tflite"),
+        "--results",
+        str(folder / "results"),
+        *arguments,
+    ]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def stored(folder: Path) -> tuple[list[Row], tuple[TimedRepetition, ...]]:
+    try:
+        with Store.open(folder / "results", read_only=True) as store:
+            rows = list(store.rows())
+            return rows, store.repetitions(rows[0].id) if rows else ()
+    except StoreError:
+        return [], ()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, end: signal.Signals) -> None:
+    (tmp_path / "sigmoids.tflite").write_bytes(sigmoids(4))
+    with harness(tmp_path, "--interval", "0.0000001%", "--max-time", "300") as process:
+        deadline = time.monotonic() + 90
+        while not stored(tmp_path)[1]:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(end)
+        process.communicate(timeout=30)
+    (row,), before = stored(tmp_path)
+    assert row.outcome == "unfinished"
+    with harness(tmp_path, "--interval", "0.0000001%", "--max-time", "0.1", "--json") as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    (result,) = json.loads(out)
+    (row,), after = stored(tmp_path)
+    assert row.outcome == "measured"
+    assert after[: len(before)] == before
+    assert len(after) == len(before) + 1 == result["processes"]
+    assert len({repetition.session for repetition in after}) == 2
+    assert result["from_store"] is False
+
+
+def test_the_host_process_loads_no_runtime(folder: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+import harness
+(result,) = harness.bench({str(folder / "add.tflite")!r}, max_time_s=0.1, results=Path({str(tmp_path)!r}))
+assert result.latency_ms > 0
+runtimes = ("ai_edge_litert.interpreter", "tflite_runtime", "tensorflow", "keras")
+print([name for name in runtimes if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_device_that_is_not_in_the_inventory_is_an_error(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        bench(folder / "add.tflite", device="nowhere", results=tmp_path)
+
+
+def test_nothing_to_measure_gives_nothing(tmp_path: Path) -> None:
+    assert bench([], results=tmp_path) == []
+
+
+def test_the_committed_inventory_has_both_runtimes() -> None:
+    found = load_inventory(ROOT / "devices.toml")
+    assert [found.device(name).runtime for name in ("local", "local-tflite-runtime")] == ["ai-edge-litert", "tflite-runtime"]

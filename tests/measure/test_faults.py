@@ -1,0 +1,143 @@
+"""What goes wrong in one model is stored with it, and the next one is measured: real crashes, hangs and wrong numbers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.convert import cache
+from harness.convert.converter import prepare_tflite
+from harness.measure.benchmark import bench
+from harness.measure.result import FailedResult, Progress, Result
+from harness.measure.samples import Failure
+from harness.measure.store import Row, Store
+from tests.agent.live import children, running
+from tests.cli import tiny_models
+from tests.models import endless, sigmoids
+
+
+@dataclass(frozen=True)
+class Done:
+    """One call of `bench`: what it returned and stored by model, and the processes that its agents started."""
+
+    results: dict[str, Result | FailedResult]
+    rows: dict[str, Row]
+    workers: set[int]
+
+    def error(self, name: str) -> str:
+        found = self.results[name]
+        assert isinstance(found, FailedResult)
+        return found.error
+
+    def failure(self, name: str) -> Failure:
+        failure = self.rows[name].failure
+        assert failure is not None
+        return failure
+
+
+def write(folder: Path, **models: bytes) -> list[Path]:
+    for name, data in models.items():
+        (folder / f"{name}.tflite").write_bytes(data)
+    return [folder / f"{name}.tflite" for name in models]
+
+
+def done(models: list[Path], results: Path, **how: float) -> Done:
+    workers: set[int] = set()
+
+    def watch(_: Progress) -> None:
+        for agent in children(os.getpid()):
+            if "serve" in Path(f"/proc/{agent}/cmdline").read_text():
+                workers.update({agent} | children(agent))
+
+    found = bench(models, results=results, progress=watch, **how)  # type: ignore[arg-type]
+    with Store.open(results, read_only=True) as store:
+        rows = {Path(row.provenance.model).stem: row for row in store.rows()}
+    return Done({path.stem: result for path, result in zip(models, found, strict=True)}, rows, workers)
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder = tmp_path_factory.mktemp("faults")
+    models = write(
+        folder, crashing=tiny_models.crashing(), endless=endless(), wrong=sigmoids(2), refused=tiny_models.dynamic(), good=sigmoids(1)
+    )
+    prepared = prepare_tflite(models[2], "wrong", {})
+    assert prepared.expected is not None
+    numbers = folder / "other.npz"
+    with np.load(prepared.expected) as expected:
+        np.savez(numbers, output_0=expected["output_0"] + 1)
+    cache.keep(prepared.expected.stem, None, numbers, second_side="host reference kernels", not_compared=None, note=None)
+    return done(models, folder / "results", max_time_s=0.1)
+
+
+def test_every_model_has_its_outcome(faults: Done) -> None:
+    assert {name: type(result) for name, result in faults.results.items()} == {
+        "crashing": FailedResult,
+        "endless": FailedResult,
+        "wrong": FailedResult,
+        "refused": FailedResult,
+        "good": Result,
+    }
+    assert {name: row.outcome for name, row in faults.rows.items()} == {
+        "crashing": "failed",
+        "endless": "failed",
+        "wrong": "failed",
+        "good": "measured",
+    }
+
+
+def test_a_crash_in_the_runtime_is_stored_with_its_last_words(faults: Done) -> None:
+    failure = faults.failure("crashing")
+    assert failure.kind == "AgentDied"
+    assert "SIGFPE" in failure.message
+    assert "XNNPACK" in failure.stderr_tail
+    assert "SIGFPE" in faults.error("crashing")
+
+
+def test_a_hang_is_stored_with_its_deadline(faults: Done) -> None:
+    failure = faults.failure("endless")
+    assert failure.kind == "TimedOut"
+    assert "did not end within 10 s" in failure.message
+    assert "--max-time" in faults.error("endless")
+
+
+def test_a_wrong_output_is_a_failure(faults: Done) -> None:
+    assert faults.failure("wrong").kind == "WrongOutput"
+    assert "off by 1" in faults.failure("wrong").message
+    assert "does not count" in faults.error("wrong")
+
+
+def test_a_model_that_cannot_be_prepared_is_no_failure_of_the_device(faults: Done) -> None:
+    assert "--shape" in faults.error("refused")
+    assert "refused" not in faults.rows
+
+
+def test_no_process_is_left(faults: Done) -> None:
+    assert faults.workers
+    assert not [pid for pid in faults.workers if running(pid)]
+
+
+def test_the_death_of_the_agent_costs_one_model(tmp_path: Path) -> None:
+    first, second = write(tmp_path, first=sigmoids(1), second=sigmoids(3))
+    killed: list[int] = []
+
+    def kill(news: Progress) -> None:
+        if news.phase == "measuring" and not killed:
+            killed.extend(pid for pid in children(os.getpid()) if "serve" in Path(f"/proc/{pid}/cmdline").read_text())
+            for pid in killed:
+                os.kill(pid, 9)
+
+    found = bench([first, second], max_time_s=0.1, results=tmp_path / "results", progress=kill)
+    assert len(killed) == 1
+    (failed,) = [result for result in found if isinstance(result, FailedResult)]
+    assert "SIGKILL" in failed.error
+    (measured,) = [result for result in found if isinstance(result, Result)]
+    assert measured.latency_ms > 0
+    with Store.open(tmp_path / "results", read_only=True) as store:
+        (row,) = [row for row in store.rows() if row.outcome == "failed"]
+    assert row.failure is not None
+    assert row.failure.kind == "AgentDied"
