@@ -65,7 +65,7 @@ def compare(
     Two models are alternated chunk by chunk inside each process, on the one device given or the default. One model on two devices
     (or two runtimes of one device) is measured in alternating processes. Raises ConfigError for any other combination.
     """
-    if (b is None) != (len(devices) == 2):
+    if (len(devices) != 2) if b is None else (len(devices) > 1):
         raise ConfigError("compare takes two models on one device, or one model on two devices", "name B, or give --device twice")
     if processes < 3:
         raise ConfigError(f"{processes} processes give no interval", "use 3 or more")

@@ -92,7 +92,7 @@ def _battery(now: Conditions) -> Check:
 
 
 def _load(repetition: Repetition) -> Check:
-    flags = [flag for chunk in repetition.chunks for flag in stats.disturbed(chunk, 1)]
+    flags = [bool(flag) for chunk in repetition.chunks for flag in stats.disturbed(chunk, 1)]
     share = sum(flags) / len(flags)
     fit = share <= _BUSY_SHARE
     load = repetition.before.load_1min
