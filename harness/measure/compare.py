@@ -15,7 +15,7 @@ from secrets import token_hex
 from harness.convert.converter import Converter, ModelLike
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import ConfigError, DeviceError, HarnessError
+from harness.errors import ConfigError, DeviceError, HarnessError, UnstableConditions
 from harness.measure import drift, plan, stats
 from harness.measure.result import VERDICTS, AAReport, Comparison, Phase, Progress, Verdict
 from harness.measure.rig import Rig, kept_off, other_cores
@@ -25,6 +25,7 @@ from latency_agent.protocol import Repetition
 
 PROCESSES = 5
 AA_PAIRS = 40
+LEAST_VISITS = 3
 _POWER = 0.9
 
 
@@ -79,6 +80,7 @@ def aa(
     *,
     device: str | None = None,
     pairs: int = AA_PAIRS,
+    processes: int = PROCESSES,
     precision: Precision | None = None,
     threads: int = 1,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -92,22 +94,29 @@ def aa(
     The model is compared with itself `pairs` times; each comparison is a visit, and the spread of the latency between visits is
     stored for later intervals.
     """
-    if pairs < 3:
+    if pairs < LEAST_VISITS:
         raise ConfigError(f"{pairs} pairs tell nothing of a rate", "use 3 or more; 40 take some minutes")
     with ExitStack() as stack:
         devices = () if device is None else (device,)
         sides = _open(stack, (model, model), devices, precision, threads, shapes or {}, calibration, inventory, results)
         tell = progress or (lambda _: None)
-        visits = [_processes(sides, PROCESSES, tell, f"pair {visit + 1} of {pairs}, ") for visit in range(pairs)]
-        return _aa_report(sides[0], visits)
+        visits = [_processes(sides, processes, tell, f"pair {visit + 1} of {pairs}, ") for visit in range(pairs)]
+        return _aa_report(sides[0], visits, processes)
 
 
-def _aa_report(side: _Side, visits: Sequence[Sequence[_Process]]) -> AAReport:
+def _aa_report(side: _Side, visits: Sequence[Sequence[_Process]], processes: int) -> AAReport:
     found = [stats.ratio_of_pairs([process.pairs for process in visit]) for visit in visits]
     false = sum(not one.low <= 1 <= one.high for one in found)
     variances = [statistics.variance([math.log(statistics.median(process.pairs)) for process in visit]) for visit in visits]
-    standard_error = math.sqrt(statistics.mean(variances) / PROCESSES)
-    spread = stats.between_visits([[process.a_ns for process in visit] for visit in visits])
+    standard_error = math.sqrt(statistics.mean(variances) / processes)
+    sound = [latencies for visit in visits if len(latencies := [process.a_ns for process in visit if not process.flaws]) > 1]
+    if len(sound) < LEAST_VISITS:
+        raise UnstableConditions(
+            side.rig.device.name,
+            f"only {len(sound)} of {len(visits)} visits were undisturbed, too few to tell the spread between visits",
+            "`harness doctor` tells what disturbs the device",
+        )
+    spread = stats.between_visits(sound)
     subject = side.rig.subject(side.model)
     now = datetime.now(UTC)
     side.rig.store.add_spread(
@@ -116,7 +125,7 @@ def _aa_report(side: _Side, visits: Sequence[Sequence[_Process]]) -> AAReport:
             runtime=subject.runtime,
             runtime_version=subject.runtime_version,
             relative_sd=spread,
-            visits=len(visits),
+            visits=len(sound),
             model=side.model.name,
             created_at=now,
         )
@@ -128,9 +137,9 @@ def _aa_report(side: _Side, visits: Sequence[Sequence[_Process]]) -> AAReport:
         pairs=len(visits),
         false_positives=false,
         false_positive_rate=false / len(visits),
-        smallest_difference=(stats.student(PROCESSES - 1) + stats.student_power(PROCESSES - 1, _POWER)) * standard_error,
+        smallest_difference=(stats.student(processes - 1) + stats.student_power(processes - 1, _POWER)) * standard_error,
         between_visit_spread=spread,
-        visits=len(visits),
+        visits=len(sound),
         latency_ms=statistics.median(process.a_ns for visit in visits for process in visit) / 1e6,
         measured_at=now,
     )
@@ -307,7 +316,7 @@ def _flaws(
 ) -> tuple[stats.Flaw, ...]:
     now = drift.reference_latencies_ns(repetition.data, side.rig.threads)
     usual = side.rig.context(subject, repetition.taken_at).baseline_then or now
-    return tuple({flaw for one in estimates for flaw in stats.flaws(one, drift.ratios(now, usual), drift.DRIFT_BOUND)})
+    return tuple({flaw for one in estimates for flaw in stats.flaws(one, drifted=drift.drifted(now, usual))})
 
 
 def _tell(progress: Callable[[Progress], None], name: str, phase: Phase, repetitions: int) -> None:

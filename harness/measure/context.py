@@ -10,6 +10,9 @@ from harness.measure.drift import References
 from harness.measure.samples import Subject
 from harness.measure.store import Store
 
+REFERENCE_NAMES = (ARITHMETIC_SHA256, MEMORY_SHA256, f"{MEMORY_SHA256} on return")
+"""Under which names the store keeps the fields of `drift.References`."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -35,5 +38,6 @@ def context_of(store: Store, subject: Subject, began_at: datetime) -> Context:
 
 
 def _baseline(store: Store, subject: Subject, before: datetime | None) -> References | None:
-    first, second = (store.reference_baseline(subject, sha256, before) for sha256 in (ARITHMETIC_SHA256, MEMORY_SHA256))
-    return None if first is None or second is None else (first, second)
+    found = [store.reference_baseline(subject, name, before) for name in REFERENCE_NAMES]
+    known = [median_ns for median_ns in found if median_ns is not None]
+    return References(*known) if len(known) == len(found) else None

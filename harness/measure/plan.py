@@ -12,13 +12,14 @@ WARMUP_NS = 50_000_000
 CANDIDATE_CHUNK_NS = 200_000_000
 REFERENCE_CHUNK_NS = 50_000_000
 REFERENCE_CHUNK_RUNS = 5
-CANDIDATE_CHUNKS = 4
-LEAST_REPETITIONS = 5
+CANDIDATE_CHUNKS = 2
+LEAST_REPETITIONS = 7
 COMPARE_PAIRS = 8
 COMPARE_CHUNK_NS = 60_000_000
 COMPARE_CHUNK_RUNS = 5
 _FLUSH_BYTES_WITHOUT_SYSFS = 64 << 20
 _SLOWEST_REPETITION_NS = 4_000_000_000
+_AROUND = (1, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def candidate_chunks(latency_ns: float) -> tuple[int, int]:
 
     Slow models get fewer chunks, because each begins with 3 discarded runs.
     """
-    for runs, chunks in ((5, CANDIDATE_CHUNKS), (5, 2), (3, 1)):
+    for runs, chunks in ((5, CANDIDATE_CHUNKS), (3, 1)):
         if chunks * (runs + 3) * latency_ns <= _SLOWEST_REPETITION_NS:
             return chunks, runs
     return 1, 1
@@ -60,20 +61,17 @@ def compare_pairs(latency_ns: float) -> int:
 
 
 def benchmark_schedule(chunks: int) -> tuple[int, ...]:
-    """Return the order of chunks of a benchmark: the references (0, 1) in turn around and between the candidate's (2)."""
-    schedule = [0]
-    for position in range(chunks):
-        schedule += [2, (position + 1) % 2]
-    return tuple(schedule)
+    """Return the order of chunks of a benchmark: the references (0, 1) around the candidate's (2), the arithmetic one between them."""
+    return (*_AROUND, *(2, 0) * (chunks - 1), 2, *_AROUND)
 
 
 def compare_schedule(swapped: bool, pairs: int) -> tuple[int, ...]:
     """Return the order of chunks of a comparison: A B B A A B ... between the references, B first where `swapped`."""
     first, second = (3, 2) if swapped else (2, 3)
-    schedule = [0, 1]
+    schedule: list[int] = []
     for pair in range(pairs):
         schedule += [first, second] if pair % 2 == 0 else [second, first]
-    return (*schedule, 0, 1)
+    return (*_AROUND, *schedule, *_AROUND)
 
 
 def timed_task(

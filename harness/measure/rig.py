@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from harness.devices.inventory import Device
 from harness.devices.session import Session
 from harness.errors import UnstableConditions, WrongOutput
 from harness.measure import drift, plan
-from harness.measure.context import Context, context_of
+from harness.measure.context import REFERENCE_NAMES, Context, context_of
 from harness.measure.samples import Provenance, Subject, TimedRepetition
 from harness.measure.store import Session as StoredSession
 from harness.measure.store import Store
@@ -50,8 +51,8 @@ class Rig:
         """End the session, having stored the medians of its reference models."""
         try:
             for subject, seen in self._seen.values():
-                for model, median_ns in zip(self.references, drift.medians(seen), strict=True):
-                    self.store.add_reference(self.stored_session, subject, model.sha256, median_ns)
+                for name, median_ns in zip(REFERENCE_NAMES, astuple(drift.medians(seen)), strict=True):
+                    self.store.add_reference(self.stored_session, subject, name, median_ns)
             self._seen.clear()
         finally:
             self.session.close()

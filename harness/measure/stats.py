@@ -106,12 +106,12 @@ def shift(latencies: Floats) -> float:
     return largest
 
 
-def flaws(estimate: RepetitionEstimate, reference_ratios: Sequence[float], drift_bound: float) -> tuple[Flaw, ...]:
-    """Return what is wrong with a repetition; `reference_ratios` are its reference models' latencies over their baselines."""
+def flaws(estimate: RepetitionEstimate, *, drifted: bool) -> tuple[Flaw, ...]:
+    """Return what is wrong with a repetition; `drifted` is what its reference models say."""
     found: list[Flaw] = []
     if estimate.disturbed > MOST_DISTURBED_SHARE * estimate.samples:
         found.append("disturbed")
-    if any(abs(ratio - 1) > drift_bound for ratio in reference_ratios):
+    if drifted:
         found.append("drifted")
     if estimate.slowest_frequency is not None and estimate.slowest_frequency < THROTTLED_FREQUENCY and estimate.shift > STEADY_SHIFT / 2:
         found.append("throttled")

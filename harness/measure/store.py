@@ -217,26 +217,26 @@ class Store:
             wanted.append(func.coalesce(OutcomeRow.finished_at, BenchmarkRow.created_at) >= since)
         return self._rows(*wanted)
 
-    def add_reference(self, session: str, subject: Subject, sha256: str, median_ns: float) -> None:
-        """Store the median of the reference model `sha256` that a session saw under the settings of `subject`.
+    def add_reference(self, session: str, subject: Subject, name: str, median_ns: float) -> None:
+        """Store the median of a reference, known by `name`, that a session saw under the settings of `subject`.
 
         Of several in one session, the last one counts.
         """
-        reference = _reference(subject, sha256)
+        reference = _reference(subject, name)
         statement = insert(ReferenceRow).values(
             session=session, taken_at=datetime.now(UTC), subject_key=reference.key(), subject=reference, median_ns=median_ns
         )
         with self._write() as connection:
             connection.execute(statement)
 
-    def reference_baseline(self, subject: Subject, sha256: str, before: datetime | None = None) -> float | None:
-        """Return the median of a reference model in nanoseconds over all sessions under the device, runtime and settings of `subject`.
+    def reference_baseline(self, subject: Subject, name: str, before: datetime | None = None) -> float | None:
+        """Return the median of a reference in nanoseconds over all sessions under the device, runtime and settings of `subject`.
 
         Only sessions that ended `before` count, where that is given. None until there are `BASELINE_SESSIONS` of them.
         """
         statement = (
             select(ReferenceRow.session, ReferenceRow.median_ns)
-            .where(ReferenceRow.subject_key == _reference(subject, sha256).key())
+            .where(ReferenceRow.subject_key == _reference(subject, name).key())
             .order_by(ReferenceRow.id)
         )
         if before is not None:
@@ -297,6 +297,6 @@ class Store:
             yield connection
 
 
-def _reference(subject: Subject, sha256: str) -> Subject:
+def _reference(subject: Subject, name: str) -> Subject:
     """Return what a reference model's latency depends on: the settings of the subject beside it, not its inputs and design."""
-    return replace(subject, model_sha256=sha256, shapes=(), seed=0, design="reference")
+    return replace(subject, model_sha256=name, shapes=(), seed=0, design="reference")

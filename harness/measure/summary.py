@@ -61,7 +61,7 @@ def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, 
     judged = []
     for repetition, now in zip(repetitions, references, strict=True):
         found = stats.estimate_repetition(repetition.data, candidate_index(repetition, sha256), threads)
-        judged.append(Judged(found, now, stats.flaws(found, drift.ratios(now, usual), drift.DRIFT_BOUND)))
+        judged.append(Judged(found, now, stats.flaws(found, drifted=drift.drifted(now, usual))))
     sound = [one for one in judged if not one.flaws]
     enough = len(sound) >= 3 and 2 * len(sound) >= len(judged)
     used = sound if enough or len(sound) == len(judged) else judged

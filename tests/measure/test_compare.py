@@ -127,7 +127,7 @@ def test_a_difference_is_said_with_its_interval() -> None:
 def tested(folder: Path) -> tuple[AAReport, list[Progress]]:
     """Compare a model with itself as seldom as is allowed."""
     progress: list[Progress] = []
-    return aa(folder / "add.tflite", pairs=LEAST, results=folder / "aa", progress=progress.append), progress
+    return aa(folder / "add.tflite", pairs=LEAST, processes=3, results=folder / "aa", progress=progress.append), progress
 
 
 def test_an_a_a_test_tells_what_the_rig_can_see(tested: tuple[AAReport, list[Progress]]) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from harness.devices.inventory import Device
 from harness.devices.session import Session
-from harness.measure.context import Context
+from harness.measure.context import REFERENCE_NAMES, Context
+from harness.measure.drift import References
 from harness.measure.rig import Rig, kept_off, other_cores
 from harness.measure.store import BASELINE_SESSIONS, Spread, Store
 from tests.measure.test_stats_given import CONDITIONS
@@ -134,10 +135,10 @@ def test_the_context_is_what_the_store_knows_now_and_knew_then(store: Store) -> 
         for _ in range(BASELINE_SESSIONS):
             assert rig.context(wanted, before) == Context(baseline=None, baseline_then=None, spread=None)
             rig._stored_session = None
-            store.add_reference(rig.stored_session, wanted, rig.references[0].sha256, 100.0)
-            store.add_reference(rig.stored_session, wanted, rig.references[1].sha256, 300.0)
+            for name, median_ns in zip(REFERENCE_NAMES, (100.0, 300.0, 700.0), strict=True):
+                store.add_reference(rig.stored_session, wanted, name, median_ns)
         after = datetime.now(UTC)
-        known = (100.0, 300.0)
+        known = References(100.0, 300.0, 700.0)
         assert rig.context(wanted, before) == Context(baseline=known, baseline_then=None, spread=None)
         assert rig.context(wanted, after) == Context(baseline=known, baseline_then=known, spread=None)
         assert rig.context(replace(wanted, cores=(77,)), after).baseline is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,15 @@ def chunk(
     model: int = 2,
     repeats: int = 1,
     frequency_khz: int | None = None,
+    discarded_ns: tuple[int, ...] = (),
 ) -> Chunk:
     """Return a chunk whose samples lost so much time each to others."""
     wall = np.asarray(wall_ns, np.int64)
     cpu = wall - np.asarray(lost_ns)
     switched = np.broadcast_to(np.asarray(switches), wall.shape)
-    return Chunk(model, 0, repeats, (), tuple(wall.tolist()), tuple(cpu.tolist()), tuple(switched.tolist()), frequency_khz, None, None)
+    return Chunk(
+        model, 0, repeats, discarded_ns, tuple(wall.tolist()), tuple(cpu.tolist()), tuple(switched.tolist()), frequency_khz, None, None
+    )
 
 
 def repetition(*chunks: Chunk) -> Repetition:
@@ -38,7 +42,7 @@ def around(median_ns: float, seed: int, *, samples: int = 120, noise: float = 0.
     return np.random.default_rng(seed).normal(median_ns, noise * median_ns, samples).astype(np.int64)
 
 
-def benchmarked(latency_ns: float, seed: int, *, reference_ns: float = 200_000, **how: int) -> Repetition:
+def benchmarked(latency_ns: float, seed: int, *, reference_ns: float = 200_000, return_ns: float = 500_000, **how: Any) -> Repetition:
     """Return a repetition of a benchmark: two references around one candidate, all quiet unless `how` says otherwise of the candidate."""
-    references = [chunk(around(reference_ns, seed + 1000 * (1 + model)), model=model) for model in (0, 1)]
+    references = [chunk(around(reference_ns, seed + 1000 * (1 + model)), model=model, discarded_ns=(int(return_ns),)) for model in (0, 1)]
     return repetition(*references, chunk(around(latency_ns, seed), **how))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.measure.context import Context
+from harness.measure.drift import References
 from harness.measure.result import VERDICTS
 from harness.measure.samples import Measurement, TimedRepetition
 from harness.measure.summary import Estimate, candidate_index, estimate, summarise
@@ -16,12 +17,12 @@ from tests.measure.test_stats_given import around, benchmarked, chunk, repetitio
 from tests.measure.test_store_given import MODELS, PROVENANCE, SOLO, SUBJECT
 
 NOTHING_KNOWN = Context(baseline=None, baseline_then=None, spread=None)
-USUAL = (200_000.0, 200_000.0)
+USUAL = References(200_000.0, 200_000.0, 500_000.0)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def sound(seed: int, latency_ns: float = 100_000, **how: float) -> Repetition:
-    return benchmarked(latency_ns, seed, **how)  # type: ignore[arg-type]
+    return benchmarked(latency_ns, seed, **how)
 
 
 def disturbed(seed: int, latency_ns: float = 130_000) -> Repetition:
