@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from queue import Queue
 from typing import Any, Callable, Dict, List, Optional
@@ -45,7 +46,7 @@ class Server:
         self._out_fd = out_fd
         # Read once: placing a benchmark takes this process itself off the chosen cores.
         self._allowed = os.sched_getaffinity(0)
-        self._requests: Queue[Optional[bytes]] = Queue()
+        self._requests: Queue[bytes] = Queue()
         self._lease: Optional[Lease] = None
         self._lease_lost = False
         self._lock = threading.Lock()
@@ -62,13 +63,23 @@ class Server:
         }
 
     def serve(self) -> None:
-        """Answer requests until stdin ends."""
-        threading.Thread(target=self._listen, daemon=True).start()
+        """Answer requests until stdin ends or falls silent; does not return."""
+        threading.Thread(target=self._until_end, args=(self._listen,), daemon=True).start()
+        self._until_end(self._answer)
+
+    def _until_end(self, part: Callable[[], None]) -> None:
+        """Run one of the two threads; whichever ends first ends the agent, with exit status 1 and a traceback where it failed."""
+        try:
+            part()
+        finally:
+            failed = sys.exc_info()[0] is not None
+            if failed:
+                traceback.print_exc()
+            self._end(status=int(failed))
+
+    def _answer(self) -> None:
         while True:
-            line = self._requests.get()
-            if line is None:
-                break
-            request = json.loads(line)
+            request = json.loads(self._requests.get())
             answer: Dict[str, Any] = {"id": request["id"]}
             try:
                 operation = self._operations.get(request["op"])
@@ -84,17 +95,10 @@ class Server:
                 while data:
                     data = data[os.write(self._out_fd, data) :]
             except BrokenPipeError:
-                break
-        self._end()
+                return
 
     def _listen(self) -> None:
-        """Split stdin into requests, note signs of life, renew the lease. EOF or silence ends the agent and its worker."""
-        try:
-            self._listen_until_silence()
-        finally:
-            self._end()
-
-    def _listen_until_silence(self) -> None:
+        """Split stdin into requests, note signs of life, renew the lease; return on EOF or silence."""
         pending = b""
         heard = refreshed = time.monotonic()
         while True:
@@ -103,25 +107,26 @@ class Server:
             if ready:
                 data = os.read(self._in_fd, 1 << 16)
                 if not data:
-                    break
+                    return
                 heard = now
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
                     if json.loads(line)["op"] != "ping":
                         self._requests.put(line)
             elif now - heard > HEARTBEAT_TIMEOUT_S:
-                break
+                return
             if self._lease is not None and now - refreshed > HEARTBEAT_INTERVAL_S:
                 self._lease_lost = not self._lease.refresh()
                 refreshed = now
 
-    def _end(self) -> None:
+    def _end(self, status: int) -> None:
+        """End the agent and its worker, and give the lease back."""
         with self._lock:
             if self._worker is not None:
                 _kill_group(self._worker)
             if self._lease is not None:
                 self._lease.release()
-            os._exit(0)
+            os._exit(status)
 
     def _hello(self, _: Dict[str, Any]) -> Any:
         return encode(

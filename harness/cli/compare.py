@@ -75,7 +75,7 @@ def compare(
 @click.argument("model")
 @options.device
 @options.run_settings
-@click.option("--pairs", type=click.IntRange(min=2), default=40, show_default=True, metavar="N", help="Comparisons with itself.")
+@click.option("--pairs", type=click.IntRange(min=3), default=40, show_default=True, metavar="N", help="Comparisons with itself.")
 @options.as_json
 @options.places
 def aa(

@@ -38,6 +38,7 @@ _HINTS = {
     "CoreError": "set `core` of this device in devices.toml to an allowed core, or ask for fewer threads",
     "ImportError": "`harness doctor` tells which runtimes this device has",
     "ModelError": "the runtime's own words are above; a model that needs custom operators cannot run here",
+    "PermissionError": "if another user left the file behind, let them or root remove it",
     "WorkerDied": "the runtime crashed on this model; the last lines it printed are stored with the failure",
     "WorkerHung": "if the model is that slow, give it more time with --max-time",
 }

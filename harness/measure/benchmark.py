@@ -167,6 +167,7 @@ class _Loop:
         if job.solo is None:
             job.solo, numbers = self._rig.solo(job.model, timeout_s)
             self._rig.store.add_solo(job.benchmark, job.solo, numbers)
+        began = time.monotonic()
         chunks, runs = plan.candidate_chunks(_typical_ns(job.solo))
         repetition = self._rig.repetition(
             [job.model],
@@ -178,8 +179,8 @@ class _Loop:
         )
         self._rig.store.add_repetition(job.benchmark, repetition)
         job.repetitions.append(repetition)
-        took_s = time.monotonic() - started
-        job.spent_s += took_s
+        job.spent_s += time.monotonic() - started
+        took_s = time.monotonic() - began
         known = self._rig.context(job.subject, job.repetitions[0].taken_at)
         found = estimate(job.repetitions, job.subject.model_sha256, job.subject.threads, known)
         job.half_width = found.interval.half_width
