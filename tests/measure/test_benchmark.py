@@ -18,7 +18,7 @@ from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256
 from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError, StoreError
 from harness.measure.benchmark import bench
-from harness.measure.plan import benchmark_schedule
+from harness.measure.plan import CANDIDATE_CHUNKS, benchmark_schedule
 from harness.measure.result import FailedResult, Progress, Result
 from harness.measure.samples import Measurement, TimedRepetition
 from harness.measure.store import Row, Store
@@ -104,7 +104,7 @@ def test_a_repetition_holds_the_references_around_and_between_the_candidate(done
     for index in (0, 1):
         for repetition in done.measurement(index).repetitions:
             assert repetition.models == (ARITHMETIC_SHA256, MEMORY_SHA256, done.result(index).sha256)
-            assert tuple(chunk.model for chunk in repetition.data.chunks) == benchmark_schedule(4)
+            assert tuple(chunk.model for chunk in repetition.data.chunks) == benchmark_schedule(CANDIDATE_CHUNKS)
 
 
 def test_every_repetition_ran_on_the_core_that_the_result_names(done: Done) -> None:
