@@ -128,14 +128,33 @@ def test_a_model_without_its_weights_is_refused(tmp_path: Path) -> None:
 
     weights = np.ones((64, 64), np.float32)
     concrete = tf.function(lambda x: x @ weights).get_concrete_function(tf.TensorSpec((1, 64)))
+    graph_def = concrete.graph.as_graph_def()
     path = tmp_path / "m.tflite"
     path.write_bytes(tiny_models.add())
     with pytest.raises(ConversionError, match="bytes for 4096 weights"):
-        keras_convert._check_weights("m", inspect(path), concrete, "float32")
+        keras_convert._check_weights("m", inspect(path), graph_def, "float32")
     graph = tiny_models._graph([tiny_models._tensor("x", [1]), tiny_models._tensor("y", [1])], tiny_models._operator("", 0, [0], [1]))
     path.write_bytes(tiny_models._model([graph], ["VAR_HANDLE"]))
     with pytest.raises(ConversionError, match="reads variables that it does not hold"):
-        keras_convert._check_weights("m", inspect(path), concrete, "float32")
+        keras_convert._check_weights("m", inspect(path), graph_def, "float32")
+
+
+def test_a_model_with_control_flow_converts_and_agrees(converter: Converter, keras: Any) -> None:
+    keras.utils.set_random_seed(1)
+    sequence = keras.Input((5, 8), batch_size=1, name="sequence")
+    model = keras.Model(sequence, keras.layers.Dense(4)(keras.layers.LSTM(6, unroll=False)(sequence)), name="recurrent")
+    assert agrees(converter.prepare(model))
+
+
+def test_the_file_is_that_of_the_converter_s_own_freezing(converter: Converter, keras: Any) -> None:
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6, 6, 3), name="image"), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()])
+    ours = converter.prepare(model)
+    concrete = tf.function(lambda image: [model(image, training=False)]).get_concrete_function(tf.TensorSpec((1, 6, 6, 3), name="image"))
+    theirs = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    assert ours.path.read_bytes() == theirs
 
 
 def test_calibration_data_set_the_ranges(converter: Converter, keras: Any, tmp_path: Path) -> None:
