@@ -34,13 +34,20 @@ def resolve(text: str | os.PathLike[str]) -> Source:
         raise ConfigError("the model's name is empty", ACCEPTED)
     if isinstance(text, str) and name.partition(":")[0] in zoo.APPLICATIONS:
         return Source("zoo", name, zoo=zoo.parse(name))
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+        is_saved_model = is_folder and (path / "saved_model.pb").is_file()
+    except OSError as error:  # a folder on the way that may not be entered, a name that is too long
+        raise ConfigError(f"{name}: cannot be read ({error.strerror})", "Check the path and its permissions.") from error
+    except RuntimeError as error:
+        raise ConfigError(f"{name}: there is no such user's home folder", ACCEPTED) from error
     suffix = path.suffix.lower()
-    if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
+    if is_folder:
+        if not is_saved_model:
             raise ConfigError(f"{name}: the folder holds no saved_model.pb", ACCEPTED)
         return Source("saved_model", name, path)
-    if path.exists():
+    if exists:
         if suffix == ".tflite":
             return Source("tflite", name, path)
         if suffix in KERAS_SUFFIXES:

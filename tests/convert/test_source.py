@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def test_a_file_is_known_by_its_suffix(tmp_path: Path, name: str, kind: str) -> 
         ("nowhere.tflite", "no such file"),
         ("some/where", "no such file"),
         ("~/no-such-model", "no such file"),
+        ("~no-such-user/m.tflite", "no such user's home folder"),
+        (f"{'m' * 300}.tflite", "cannot be read (File name too long)"),
+        ("a\0b.tflite", "no such file"),
         ("mobilenet-v2", "Did you mean mobilenet_v2"),
     ],
 )
@@ -39,6 +43,14 @@ def test_what_is_nowhere_is_said_so(text: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve(text)
     assert says in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_what_lies_in_a_closed_folder_cannot_be_read(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    with pytest.raises(ConfigError, match=r"cannot be read \(Permission denied\)"):
+        resolve(closed / "m.tflite")
 
 
 def test_a_folder_or_file_of_another_kind_is_refused(tmp_path: Path) -> None:
