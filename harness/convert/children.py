@@ -25,16 +25,24 @@ def environment() -> dict[str, str]:
 
 
 def pinned(argv: Sequence[str], cores: Sequence[int]) -> list[str]:
-    """Return the command that runs `python -m MODULE ...` on `cores` alone (all where empty), from its first instruction."""
+    """Return the command that runs `argv` on `cores` alone (all where empty), from its first instruction."""
     if not cores or not hasattr(os, "sched_setaffinity"):
         return list(argv)
     # A preexec_fn is not safe in a process with threads, so the child pins itself and then becomes the command.
     pin = f"import os, sys; os.sched_setaffinity(0, {set(cores)!r}); os.execv(sys.argv[1], sys.argv[1:])"
-    return [sys.executable, "-S", "-c", pin, *argv]
+    return [sys.executable, "-P", "-S", "-c", pin, *argv]
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of ours. -P: a json.py in the folder that the user is in must not be run in its place."""
+    return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def end_with_parent() -> None:
-    """Let the kernel end this process when the one that started it dies, where the kernel can: nobody else would end a hanging one."""
+    """Let the kernel end this process when the one that started it dies, where the kernel can: nobody else would end a hanging one.
+
+    Linux ends it with the thread that started it, so that thread must live for as long as the child is wanted.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ from typing import Any, Self, get_args
 from harness.convert import cache
 from harness.convert.children import Children
 from harness.convert.host_outputs import SECOND_SIDE, write_host_outputs
-from harness.convert.inspect import inspect
+from harness.convert.inspect import Inspection, inspect
 from harness.convert.model import Model, Precision
 from harness.convert.shapes import Shapes, settle
 from harness.convert.source import ACCEPTED, Source, resolve
@@ -28,19 +27,16 @@ ModelLike = Any
 
 
 class Converter:
-    """Prepares models, several at a time where `workers` allows, in processes that keep to `cores` (all where empty).
+    """Prepares models, one after the other, in processes that keep to `cores` (all where empty).
 
     TensorFlow is started by the first model that is neither a .tflite file nor in the cache. Close it, or use it in a `with`.
     """
 
-    def __init__(self, cores: Sequence[int] = (), workers: int = 1) -> None:
+    def __init__(self, cores: Sequence[int] = ()) -> None:
         self._cores = tuple(cores)
         self._children = Children()
-        self._workers = [WarmWorker(self._cores) for _ in range(workers)]
-        self._idle: queue.SimpleQueue[WarmWorker] = queue.SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="convert")
+        self._worker = WarmWorker(self._cores)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="convert")
 
     def __enter__(self) -> Self:
         return self
@@ -50,11 +46,10 @@ class Converter:
 
     def close(self) -> None:
         """Drop the models that are waiting and end the processes."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for worker in self._workers:
-            worker.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._worker.close()
         self._children.close()
-        self._threads.shutdown(wait=True)
+        self._thread.shutdown(wait=True)
 
     def submit(
         self,
@@ -71,7 +66,7 @@ class Converter:
         """
         given = {name: tuple(int(dim) for dim in dims) for name, dims in (shapes or {}).items()}
         if isinstance(source, (str, os.PathLike, Source)):
-            return self._threads.submit(self._prepare, source, precision, given, calibration)
+            return self._thread.submit(self._prepare, source, precision, given, calibration)
         future: Future[Model] = Future()
         future.set_running_or_notify_cancel()
         try:
@@ -79,17 +74,6 @@ class Converter:
         except HarnessError as error:
             future.set_exception(error)
         return future
-
-    def prepare(
-        self,
-        source: ModelLike,
-        *,
-        precision: Precision | None = None,
-        shapes: Mapping[str, Sequence[int]] | None = None,
-        calibration: Path | None = None,
-    ) -> Model:
-        """Return the prepared model; raises ConfigError or ConversionError."""
-        return self.submit(source, precision=precision, shapes=shapes, calibration=calibration).result()
 
     def _prepare(
         self, text: str | os.PathLike[str] | Source, precision: Precision | None, shapes: Shapes, calibration: Path | None
@@ -110,21 +94,17 @@ class Converter:
         key = cache.key_of(f"{source.kind}:{content}", _settings(precision, shapes, calibration), ("tensorflow", "keras"))
         entry = cache.find(key)
         if entry is None or entry.model_sha256 is None:
-            worker = self._idle.get()
-            try:
-                with cache.workspace() as folder:
-                    job = Job(
-                        model=source.name if source.path is None else str(source.path),
-                        path=source.path is not None,
-                        precision=precision,
-                        shapes={name: list(dims) for name, dims in shapes.items()},
-                        calibration=None if calibration is None else str(calibration),
-                        folder=str(folder),
-                    )
-                    entry = _keep(key, folder, Converted(**worker.run(job)))
-            finally:
-                self._idle.put(worker)
-        return _model_of(source.name, key, entry)
+            with cache.workspace() as folder:
+                job = Job(
+                    model=source.name if source.path is None else str(source.path),
+                    path=source.path is not None,
+                    precision=precision,
+                    shapes={name: list(dims) for name, dims in shapes.items()},
+                    calibration=None if calibration is None else str(calibration),
+                    folder=str(folder),
+                )
+                entry = _keep(key, folder, Converted(**self._worker.run(job)))
+        return _converted(source.name, key, entry)
 
 
 def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] = (), children: Children | None = None) -> Model:
@@ -154,20 +134,7 @@ def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] =
                     not_compared=done.not_compared,
                     note=None,
                 )
-    return Model(
-        name=name,
-        path=path,
-        sha256=inspection.sha256,
-        size_bytes=inspection.size_bytes,
-        precision=inspection.precision,
-        inputs=inspection.inputs,
-        outputs=inspection.outputs,
-        second_side=entry.second_side,
-        expected=cache.numbers_file(key) if entry.numbers_sha256 else None,
-        not_compared=entry.not_compared,
-        note=entry.note,
-        shapes=tuple(protocol.InputShape(tensor, dims) for tensor, dims in needed.items()),
-    )
+    return model_of(name, path, inspection, key, entry, needed)
 
 
 def _prepare_object(model: Any, precision: Precision, shapes: Shapes, calibration: Path | None) -> Model:
@@ -185,7 +152,7 @@ def _prepare_object(model: Any, precision: Precision, shapes: Shapes, calibratio
         file = folder / FILE
         done = convert(traceable_keras(model, name, shapes), precision, calibration, file, folder / NUMBERS)
         key = cache.key_of(f"object:{cache.hash_path(file)}", settings, ("tensorflow", "keras"))
-        return _model_of(name, key, _keep(key, folder, done))
+        return _converted(name, key, _keep(key, folder, done))
 
 
 def _settings(precision: Precision, shapes: Shapes, calibration: Path | None) -> dict[str, object]:
@@ -193,10 +160,17 @@ def _settings(precision: Precision, shapes: Shapes, calibration: Path | None) ->
         raise ConfigError(f"unknown precision {precision!r}", f"Known: {', '.join(get_args(Precision))}.")
     if calibration is not None and precision != "int8":
         raise ConfigError(f"{calibration}: calibration data are for int8, not {precision}", "Leave --calibration out, or ask for int8.")
-    if calibration is not None and not calibration.is_file():
+    if calibration is not None and not _is_file(calibration):
         raise ConfigError(f"{calibration}: no such file", "Pass a .npy file whose first axis counts the examples.")
     examples = None if calibration is None else cache.hash_path(calibration)
     return {"precision": precision, "shapes": {name: list(dims) for name, dims in shapes.items()}, "calibration": examples}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})", "Check the path and its permissions.") from error
 
 
 def _keep(key: str, folder: Path, done: Converted) -> cache.Entry:
@@ -204,9 +178,15 @@ def _keep(key: str, folder: Path, done: Converted) -> cache.Entry:
     return cache.keep(key, folder / FILE, numbers, second_side=done.second_side, not_compared=done.not_compared, note=done.note)
 
 
-def _model_of(name: str, key: str, entry: cache.Entry) -> Model:
+def _converted(name: str, key: str, entry: cache.Entry) -> Model:
     path = cache.model_file(key)
-    inspection = inspect(path, name)
+    return model_of(name, path, inspect(path, name), key, entry)
+
+
+def model_of(
+    name: str, path: Path, inspection: Inspection, key: str, entry: cache.Entry, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Model:
+    """Return the model in the file `path`, whose numbers are those of the cache's `entry` of `key`."""
     return Model(
         name=name,
         path=path,
@@ -219,4 +199,5 @@ def _model_of(name: str, key: str, entry: cache.Entry) -> Model:
         expected=cache.numbers_file(key) if entry.numbers_sha256 else None,
         not_compared=entry.not_compared,
         note=entry.note,
+        shapes=tuple(protocol.InputShape(tensor, tuple(dims)) for tensor, dims in (shapes or {}).items()),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.convert.children import Children, end_with_parent
+from harness.convert.children import Children, end_with_parent, module
 from latency_agent import protocol
 
 SECOND_SIDE = "host reference kernels"
@@ -33,14 +33,8 @@ def write_host_outputs(
     model: Path, numbers: Path, shapes: Mapping[str, Sequence[int]], cores: Sequence[int], children: Children
 ) -> HostOutputs:
     """Run the model once on the seeded inputs, as one of `children`, and write its outputs to `numbers`."""
-    argv = [
-        sys.executable,
-        "-m",
-        "harness.convert.host_outputs",
-        str(model),
-        str(numbers),
-        json.dumps({name: list(dims) for name, dims in shapes.items()}),
-    ]
+    given = json.dumps({name: list(dims) for name, dims in shapes.items()})
+    argv = module("harness.convert.host_outputs", str(model), str(numbers), given)
     try:
         done = children.run(argv, cores, TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -39,8 +39,6 @@ class Inspection:
     outputs: tuple[Tensor, ...]
     quantization: tuple[tuple[float, int], ...]
     default_shapes: tuple[tuple[int, ...], ...]
-    operators: tuple[str, ...]
-    custom: tuple[str, ...]
     random: bool
     resource_variables: bool
 
@@ -62,7 +60,7 @@ def inspect(path: Path, name: str | None = None) -> Inspection:
         raise ConfigError(f"{name}: cannot be read ({error.strerror})", "Pass a .tflite file that you may read.") from error
     graphs = read_graphs(data, name)
     main = graphs[0]
-    operators = Counter(operator.name for graph in graphs for operator in graph.operators)
+    operators = {operator.name for graph in graphs for operator in graph.operators}
     custom = sorted({operator.name for graph in graphs for operator in graph.operators if operator.custom})
     if not main.outputs or not main.operators:
         raise ConversionError(f"{name}: the model computes nothing", "It has no operators or no outputs: convert it again.")
@@ -81,8 +79,6 @@ def inspect(path: Path, name: str | None = None) -> Inspection:
         outputs=tuple(_tensor(main.tensors[index]) for index in main.outputs),
         quantization=tuple((tensor.scale, tensor.zero_point) for tensor in inputs),
         default_shapes=tuple(tensor.shape for tensor in inputs),
-        operators=tuple(sorted(operators)),
-        custom=tuple(custom),
         random=not _RANDOM.isdisjoint(operators),
         resource_variables=not _RESOURCE_VARIABLES.isdisjoint(operators),
     )

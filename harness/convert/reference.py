@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import lzma
-from collections.abc import Sequence
 from pathlib import Path
 
 from harness.convert import cache
-from harness.convert.converter import prepare_tflite
+from harness.convert.converter import model_of
+from harness.convert.inspect import inspect
 from harness.convert.model import Model
 from harness.errors import ConfigError
 from harness.networks.data import models_dir
@@ -17,19 +17,20 @@ ARITHMETIC_SHA256 = "dd83a2b81a83174e05b0788cfe763c36653209f1bd67cfd0261043fd2a8
 MEMORY_SHA256 = "92852cef4d9ad49cd841c92738f78ab4398e29c5989c6a09818a99944a6e3fd0"
 
 
-def reference_models(cores: Sequence[int] = ()) -> tuple[Model, Model]:
-    """Return the model bound by arithmetic and the one larger than an L2 cache; what computes their numbers keeps to `cores`.
+def reference_models() -> tuple[Model, Model]:
+    """Return the model bound by arithmetic and the one larger than an L2 cache, without numbers: only their speed is looked at.
 
     Raises ConfigError where the installation's files are not the pinned ones.
     """
-    return _prepare("arithmetic", ARITHMETIC_SHA256, cores), _prepare("memory", MEMORY_SHA256, cores)
+    return _prepare("arithmetic", ARITHMETIC_SHA256), _prepare("memory", MEMORY_SHA256)
 
 
-def _prepare(name: str, sha256: str, cores: Sequence[int]) -> Model:
+def _prepare(name: str, sha256: str) -> Model:
     unpacked = cache.cache_dir() / f"reference-{name}-{sha256[:16]}.tflite"
     if not (unpacked.is_file() and cache.hash_path(unpacked) == sha256):
         _unpack(models_dir() / "reference" / f"{name}.tflite.xz", sha256, unpacked)
-    return prepare_tflite(unpacked, f"reference:{name}", {}, cores)
+    without_numbers = cache.Entry(None, None, None, "a reference model", None)
+    return model_of(f"reference:{name}", unpacked, inspect(unpacked), "", without_numbers)
 
 
 def _unpack(packed: Path, sha256: str, to: Path) -> None:

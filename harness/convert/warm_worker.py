@@ -5,24 +5,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO, Any
 
-from harness.convert.children import environment, pinned
+from harness.convert.children import environment, module, pinned
 from harness.convert.worker import Job
 from harness.errors import ConfigError, ConversionError
+
+TIMEOUT_S = 600.0
+"""How long one conversion may take, TensorFlow's start included: the largest named networks take a minute."""
 
 _ERRORS = {"ConfigError": ConfigError, "ConversionError": ConversionError}
 
 
 class WarmWorker:
-    """Runs jobs one after the other. Not multiprocessing: its children run the user's main script again, which may have no guard."""
+    """Runs jobs one after the other. Not multiprocessing: its children run the user's main script again, which may have no guard.
+
+    The process ends with the thread that ran the first job, see `end_with_parent`: all jobs should come from one thread.
+    """
 
     def __init__(self, cores: Sequence[int]) -> None:
         self._cores = tuple(cores)
@@ -32,7 +38,7 @@ class WarmWorker:
         self._busy = threading.Lock()
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Return the worker's answer; raises what it raised, and ConversionError, naming the model, where it died."""
+        """Return the worker's answer; raises what it raised, and ConversionError, naming the model, where it died or took too long."""
         with self._busy:
             process = self._started()
             assert process.stdin is not None
@@ -40,6 +46,12 @@ class WarmWorker:
             try:
                 process.stdin.write(json.dumps(asdict(job)) + "\n")
                 process.stdin.flush()
+                if not _readable(process.stdout, TIMEOUT_S):
+                    self._end()
+                    raise ConversionError(
+                        f"{job.model}: the conversion took more than {TIMEOUT_S:.0f} s and was ended",
+                        "Convert it to a .tflite file yourself and pass that.",
+                    )
                 line = process.stdout.readline()
             except BrokenPipeError:
                 line = ""
@@ -55,8 +67,9 @@ class WarmWorker:
     def close(self) -> None:
         """End the process, in the middle of a job if need be, and start no other."""
         self._closed = True
-        if self._process is not None:
-            self._process.kill()  # a job that runs hears its end, and lets go of the lock
+        process = self._process
+        if process is not None:
+            process.kill()  # a job that runs hears its end, and lets go of the lock
         with self._busy:
             self._end()
 
@@ -65,7 +78,7 @@ class WarmWorker:
             self._end()
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
             self._process = subprocess.Popen(
-                pinned([sys.executable, "-m", "harness.convert.worker"], self._cores),
+                pinned(module("harness.convert.worker"), self._cores),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
@@ -106,3 +119,10 @@ class WarmWorker:
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 4096))
         lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1].strip()[-300:] if lines else ""
+
+
+def _readable(stream: IO[str], timeout_s: float) -> bool:
+    """Return whether there is something to read, or the end, within the time."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(timeout_s))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from harness.convert.children import end_with_parent
 from harness.convert.model import Precision
 from harness.errors import ConfigError, ConversionError
 
@@ -52,16 +53,15 @@ def _answer(job: Job) -> dict[str, Any]:
     return {"converted": asdict(done)}
 
 
-def _claim_stdout() -> IO[str]:
+def claim_stdout() -> IO[str]:
     """Return a stream to the real stdout, and send what libraries print there to stderr instead."""
     wire = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return wire
 
 
-def main() -> None:
-    """Serve jobs from stdin until it closes."""
-    wire = _claim_stdout()
+def load_tensorflow() -> None:
+    """Load TensorFlow as conversion needs it; it must not have been loaded before."""
     os.environ.update(
         KERAS_BACKEND="tensorflow",
         CUDA_VISIBLE_DEVICES="-1",  # conversion is a matter of the CPU, and a busy accelerator would fail it
@@ -74,9 +74,16 @@ def main() -> None:
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def main() -> None:
+    """Serve jobs from stdin until it closes."""
+    wire = claim_stdout()
+    load_tensorflow()
     for line in sys.stdin:
         print(json.dumps(_answer(Job(**json.loads(line)))), file=wire, flush=True)
 
 
 if __name__ == "__main__":
+    end_with_parent()  # the end of stdin is not seen in the middle of a job
     main()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.convert import cache
+from harness.convert import cache, warm_worker
 from harness.convert.agreement import compare_outputs
 from harness.convert.children import environment
 from harness.convert.converter import Converter
@@ -55,16 +55,68 @@ def files(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_worker_is_an_error_that_names_the_model(converter: Converter) -> None:
     # First in this file: the tests below find the worker's replacement.
     future = converter.submit("nasnet_a_mobile")
-    while (process := converter._workers[0]._process) is None:
+    while (process := converter._worker._process) is None:
         time.sleep(0.01)
     process.kill()
     with pytest.raises(ConversionError, match="nasnet_a_mobile: the conversion process was killed"):
         future.result(timeout=60)
 
 
+def test_a_conversion_that_takes_too_long_is_ended(converter: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_worker, "TIMEOUT_S", 0.2)
+    future = converter.submit("nasnet_a_mobile")
+    with pytest.raises(ConversionError, match="nasnet_a_mobile: the conversion took more than 0 s") as caught:
+        future.result(timeout=60)
+    assert "yourself" in caught.value.hint
+    assert converter._worker._process is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_conversion_ends_with_a_harness_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, time\n"
+        "from harness.convert.converter import Converter\n"
+        "converter = Converter()\n"
+        "converter.submit('nasnet_a_mobile')\n"
+        "while converter._worker._process is None: time.sleep(0.01)\n"
+        "time.sleep(1)\n"
+        "print(converter._worker._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment() | {"HARNESS_CACHE": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    ended = time.monotonic() + 3  # the conversion, whose end stdin's would wait for, takes longer
+    while (stat := Path(f"/proc/{int(done.stdout)}/stat")).exists() and stat.read_text().rpartition(") ")[2][0] != "Z":
+        assert time.monotonic() < ended
+        time.sleep(0.05)
+
+
+def test_files_in_the_users_folder_are_not_run(tmp_path: Path) -> None:
+    for name in ("json", "numpy", "harness", "tensorflow"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run')\n")
+    (tmp_path / "m.tflite").write_bytes(tiny_models.add())
+    script = (
+        "import os\n"
+        "from harness.convert.converter import Converter\n"
+        "from harness.errors import ConversionError\n"
+        "with Converter(cores=sorted(os.sched_getaffinity(0))) as converter:\n"
+        "    assert converter.submit('m.tflite').result().not_compared is None\n"
+        "    open('m.keras', 'w').close()\n"
+        "    error = converter.submit('m.keras').exception()\n"
+        "    assert isinstance(error, ConversionError) and 'cut short' in str(error), error\n"
+    )
+    settings = environment() | {"HARNESS_CACHE": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-P", "-c", script], env=settings, cwd=tmp_path, check=True, timeout=120)
+
+
 @pytest.mark.parametrize("name", ["dense.keras", "dense.h5", "exported"])
 def test_saved_models_convert_and_agree(converter: Converter, files: Path, name: str) -> None:
-    model = converter.prepare(files / name)
+    model = converter.submit(files / name).result()
     assert (model.name, model.precision) == (str(files / name), "float32")
     assert model.second_side == ("TensorFlow" if name == "exported" else "Keras")
     assert model.size_bytes > 40 * 9 * 4
@@ -87,15 +139,15 @@ def test_saved_models_convert_and_agree(converter: Converter, files: Path, name:
 )
 def test_models_that_cannot_be_loaded(converter: Converter, files: Path, name: str, says: str, hint: str) -> None:
     with pytest.raises(ConversionError) as caught:
-        converter.prepare(files / name)
+        converter.submit(files / name).result()
     assert str(files / name) in caught.value.message
     assert says in caught.value.message
     assert hint in caught.value.hint
 
 
 def test_the_zoo_gives_the_same_bytes_in_any_process(converter: Converter, keras: Any) -> None:
-    model = converter.prepare(ZOO)
-    assert model.sha256 == converter.prepare(zoo.build(zoo.parse(ZOO))).sha256
+    model = converter.submit(ZOO).result()
+    assert model.sha256 == converter.submit(zoo.build(zoo.parse(ZOO))).result().sha256
     assert keras is not None
     assert model.expected is not None
     agreement = compare_outputs(model.expected, run(model), "float32", "Keras")
@@ -106,31 +158,31 @@ def test_the_zoo_gives_the_same_bytes_in_any_process(converter: Converter, keras
 def test_a_tflite_file_has_its_precision(converter: Converter, tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(tiny_models.add())
-    assert converter.prepare(path).path == path
+    assert converter.submit(path).result().path == path
     with pytest.raises(ConfigError, match="has its precision already"):
-        converter.prepare(path, precision="int8")
+        converter.submit(path, precision="int8").result()
     with pytest.raises(ConfigError, match="Leave --calibration out"):
-        converter.prepare(str(path), calibration=path)
+        converter.submit(str(path), calibration=path).result()
 
 
 def test_a_damaged_entry_is_made_again(converter: Converter, files: Path) -> None:
-    model = converter.prepare(files / "dense.keras")
+    model = converter.submit(files / "dense.keras").result()
     assert model.expected is not None
     for path in (model.path, model.expected, model.path.with_suffix(".json")):
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-        assert converter.prepare(files / "dense.keras") == model
+        assert converter.submit(files / "dense.keras").result() == model
         assert model.path.stat().st_size == model.size_bytes
 
 
 def test_what_is_in_the_cache_starts_no_tensorflow(converter: Converter) -> None:
-    converter.prepare(ZOO)
+    converter.submit(ZOO).result()
     script = (
         "import sys\n"
         "from harness.convert.converter import Converter\n"
         "with Converter() as converter:\n"
-        f"    converter.prepare('{ZOO}')\n"
-        "    assert converter._workers[0]._process is None\n"
+        f"    converter.submit('{ZOO}').result()\n"
+        "    assert converter._worker._process is None\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], env=environment(), check=True, timeout=60)
@@ -151,7 +203,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_the_user(
     (tmp_path / "file").touch()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(ConfigError, match="cannot be made"):
-        converter.prepare("mobilenet_v2")
+        converter.submit("mobilenet_v2").result()
 
 
 def test_closing_ends_the_process_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +211,7 @@ def test_closing_ends_the_process_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     started = time.perf_counter()
     with Converter(cores=sorted(os.sched_getaffinity(0))[:1]) as converter:
         future = converter.submit("vgg_16")
-        while (process := converter._workers[0]._process) is None:
+        while (process := converter._worker._process) is None:
             time.sleep(0.01)
         time.sleep(0.3)
         assert os.sched_getaffinity(process.pid) == set(sorted(os.sched_getaffinity(0))[:1])

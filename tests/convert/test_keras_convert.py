@@ -37,7 +37,7 @@ def two_by_two(keras: Any) -> Any:
 
 @pytest.mark.parametrize("precision", get_args(Precision))
 def test_each_precision_converts_and_agrees_with_keras(converter: Converter, two_by_two: Any, precision: Precision) -> None:
-    model = converter.prepare(two_by_two, precision=precision)
+    model = converter.submit(two_by_two, precision=precision).result()
     assert model.precision == precision
     assert {tensor.dtype for tensor in (*model.inputs, *model.outputs)} == {"int8" if precision == "int8" else "float32"}
     assert sorted(tensor.name for tensor in model.inputs) == ["alpha", "zeta"]
@@ -49,7 +49,7 @@ def test_each_precision_converts_and_agrees_with_keras(converter: Converter, two
 def test_the_numbers_are_keras_own_on_the_input_that_the_device_is_fed(converter: Converter, two_by_two: Any) -> None:
     from latency_agent import protocol
 
-    model = converter.prepare(two_by_two, precision="int8")
+    model = converter.submit(two_by_two, precision="int8").result()
     fed = {}
     for index, (tensor, (scale, zero)) in enumerate(zip(model.inputs, inspect(model.path).quantization, strict=True)):
         values = protocol.seeded_input(tensor.shape, "int8", index)
@@ -64,13 +64,13 @@ def test_the_numbers_are_keras_own_on_the_input_that_the_device_is_fed(converter
 def test_a_sequential_model_with_whole_number_inputs(converter: Converter, keras: Any) -> None:
     layers = [keras.Input((8,), dtype="int32"), keras.layers.Embedding(50, 64), keras.layers.Flatten(), keras.layers.Dense(40)]
     for precision in get_args(Precision):
-        model = converter.prepare(keras.Sequential(layers), precision=precision)
+        model = converter.submit(keras.Sequential(layers), precision=precision).result()
         assert model.inputs[0].dtype == "int32"
         assert agrees(model)
 
 
 def test_small_weights_that_stay_float_are_said_so(converter: Converter, keras: Any) -> None:
-    model = converter.prepare(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), precision="dynamic")
+    model = converter.submit(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), precision="dynamic").result()
     assert model.precision == "float32"
     assert model.note is not None
     assert "asked for dynamic" in model.note
@@ -84,18 +84,18 @@ def test_a_layer_of_the_users_own_converts_as_an_object(converter: Converter, ke
         def call(self, values: Any) -> Any:
             return values * self.scale
 
-    assert agrees(converter.prepare(keras.Sequential([keras.Input((8,)), Scale()])))
+    assert agrees(converter.submit(keras.Sequential([keras.Input((8,)), Scale()])).result())
 
 
 def test_open_dimensions_need_a_shape(converter: Converter, keras: Any) -> None:
     picture = keras.Input((None, None, 3), name="picture")
     model = keras.Model(picture, keras.layers.Conv2D(4, 3)(picture), name="open")
     with pytest.raises(ConversionError, match=r"open: input 'picture' has no fixed shape") as caught:
-        converter.prepare(model)
+        converter.submit(model).result()
     assert "--shape picture=1,224,224,3" in caught.value.hint
     with pytest.raises(ConfigError, match="Did you mean 'picture'"):
-        converter.prepare(model, shapes={"pictur": (1, 8, 8, 3)})
-    converted = converter.prepare(model, shapes={"picture": (2, 8, 8, 3)})
+        converter.submit(model, shapes={"pictur": (1, 8, 8, 3)}).result()
+    converted = converter.submit(model, shapes={"picture": (2, 8, 8, 3)}).result()
     assert (converted.inputs[0].shape, converted.shapes) == ((2, 8, 8, 3), ())
     assert agrees(converted)
 
@@ -106,11 +106,11 @@ def test_what_is_no_model_or_declares_no_inputs_is_refused(converter: Converter,
             return values
 
     with pytest.raises(ConversionError, match="declares no inputs"):
-        converter.prepare(Undeclared())
+        converter.submit(Undeclared()).result()
     with pytest.raises(ConfigError, match=r"builtins\.int is not a model"):
-        converter.prepare(3)
+        converter.submit(3).result()
     with pytest.raises(ConfigError, match="unknown precision 'int4'"):
-        converter.prepare(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), precision="int4")  # type: ignore[arg-type]
+        converter.submit(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), precision="int4").result()  # type: ignore[arg-type]
 
 
 def test_what_tensorflow_lite_lacks_is_named(converter: Converter, keras: Any) -> None:
@@ -119,7 +119,7 @@ def test_what_tensorflow_lite_lacks_is_named(converter: Converter, keras: Any) -
     square = keras.Input((4, 4))
     model = keras.Model(square, keras.layers.Lambda(tf.linalg.inv, output_shape=(4, 4))(square), name="inverse")
     with pytest.raises(ConversionError, match=r"inverse: TensorFlow Lite cannot hold the model.*MatrixInverse"):
-        converter.prepare(model)
+        converter.submit(model).result()
 
 
 @pytest.mark.usefixtures("keras")
@@ -143,7 +143,7 @@ def test_a_model_with_control_flow_converts_and_agrees(converter: Converter, ker
     keras.utils.set_random_seed(1)
     sequence = keras.Input((5, 8), batch_size=1, name="sequence")
     model = keras.Model(sequence, keras.layers.Dense(4)(keras.layers.LSTM(6, unroll=False)(sequence)), name="recurrent")
-    assert agrees(converter.prepare(model))
+    assert agrees(converter.submit(model).result())
 
 
 def test_the_file_is_that_of_the_converter_s_own_freezing(converter: Converter, keras: Any) -> None:
@@ -151,7 +151,7 @@ def test_the_file_is_that_of_the_converter_s_own_freezing(converter: Converter, 
 
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((6, 6, 3), name="image"), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()])
-    ours = converter.prepare(model)
+    ours = converter.submit(model).result()
     concrete = tf.function(lambda image: [model(image, training=False)]).get_concrete_function(tf.TensorSpec((1, 6, 6, 3), name="image"))
     theirs = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
     assert ours.path.read_bytes() == theirs
@@ -161,7 +161,7 @@ def test_calibration_data_set_the_ranges(converter: Converter, keras: Any, tmp_p
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     examples = tmp_path / "examples.npy"
     np.save(examples, np.linspace(-50, 50, 160, dtype=np.float32).reshape(20, 8))
-    converted = converter.prepare(model, precision="int8", calibration=examples)
+    converted = converter.submit(model, precision="int8", calibration=examples).result()
     assert converted.note is None
     assert inspect(converted.path).quantization[0][0] == pytest.approx(100 / 255, rel=0.05)
 
@@ -181,7 +181,7 @@ def test_calibration_data_that_do_not_fit_are_refused(converter: Converter, kera
     np.save(tmp_path / "examples.npy", values)
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     with pytest.raises(ConfigError, match=says) as caught:
-        converter.prepare(model, precision="int8", calibration=tmp_path / "examples.npy")
+        converter.submit(model, precision="int8", calibration=tmp_path / "examples.npy").result()
     if "pickle" not in str(caught.value):
         assert "needs float32 examples of shape 8 along the first axis" in caught.value.hint
 
@@ -189,11 +189,11 @@ def test_calibration_data_that_do_not_fit_are_refused(converter: Converter, kera
 def test_calibration_files_that_are_none_are_refused(converter: Converter, keras: Any, two_by_two: Any, tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     with pytest.raises(ConfigError, match="no such file"):
-        converter.prepare(model, precision="int8", calibration=tmp_path / "absent.npy")
+        converter.submit(model, precision="int8", calibration=tmp_path / "absent.npy").result()
     (tmp_path / "text.npy").write_text("1 2 3")
     with pytest.raises(ConfigError, match=r"not a \.npy file"):
-        converter.prepare(model, precision="int8", calibration=tmp_path / "text.npy")
+        converter.submit(model, precision="int8", calibration=tmp_path / "text.npy").result()
     with pytest.raises(ConfigError, match="calibration data are for int8, not float16"):
-        converter.prepare(model, precision="float16", calibration=tmp_path / "text.npy")
+        converter.submit(model, precision="float16", calibration=tmp_path / "text.npy").result()
     with pytest.raises(ConfigError, match="models of one input, it has 2"):
-        converter.prepare(two_by_two, precision="int8", calibration=tmp_path / "text.npy")
+        converter.submit(two_by_two, precision="int8", calibration=tmp_path / "text.npy").result()
