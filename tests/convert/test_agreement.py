@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from harness.convert.agreement import Agreement, compare_outputs
+from harness.convert.converter import Converter, prepare_tflite
+from harness.convert.host_outputs import SECOND_SIDE
 from harness.convert.model import Precision
 from latency_agent import protocol
+from tests.convert.device import run
 
 WANT = np.linspace(-1, 2, 300, dtype=np.float32).reshape(1, 300)
 
@@ -19,9 +22,11 @@ def output(values: npt.NDArray[Any], scale: float = 0.0, zero_point: int = 0) ->
     return protocol.Output("y", values.dtype.name, values.shape, base64.b64encode(values.tobytes()).decode(), scale, zero_point)
 
 
-def compare(tmp_path: Path, want: npt.NDArray[Any], got: protocol.Output, precision: Precision = "float32") -> Agreement:
+def compare(
+    tmp_path: Path, want: npt.NDArray[Any], got: protocol.Output, precision: Precision = "float32", second_side: str = "Keras"
+) -> Agreement:
     np.savez(tmp_path / "e.npz", output_0=want)
-    return compare_outputs(tmp_path / "e.npz", (got,), precision, "Keras")
+    return compare_outputs(tmp_path / "e.npz", (got,), precision, second_side)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +83,51 @@ def test_what_does_not_fit_is_no_agreement(tmp_path: Path) -> None:
     assert compare_outputs(tmp_path / "two.npz", (output(WANT),), "float32") == Agreement(
         ok=False, text="1 outputs where the second side has 2"
     )
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_two_kernels_of_one_file_agree_closely(converter: Converter, keras: Any, precision: Precision) -> None:
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    image = features = keras.Input((24, 24, 8))
+    for _ in range(3):
+        features = layers.DepthwiseConv2D(3, padding="same")(layers.Conv2D(32, 3, padding="same", activation="tanh")(features))
+    for network in (
+        keras.Model(image, layers.Conv2D(10, 1)(features)),
+        keras.Model(image, layers.Dense(20, activation="softmax")(layers.Flatten()(features))),
+    ):
+        model = prepare_tflite(converter.submit(network, precision=precision).result().path, "m", {})
+        assert model.expected is not None
+        assert (model.precision, model.second_side) == (precision, SECOND_SIDE)
+        assert compare_outputs(model.expected, run(model), precision, SECOND_SIDE).ok
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float32", 1e-3), ("float16", 1e-3)])
+def test_one_file_leaves_little_room_for_real_numbers(tmp_path: Path, precision: Precision, error: float) -> None:
+    got = WANT.copy()
+    got[0, 7] += np.float32(error)
+    assert not compare(tmp_path, WANT, output(got), precision, SECOND_SIDE).ok
+    assert compare(tmp_path, WANT, output(WANT), precision, SECOND_SIDE).ok
+
+
+@pytest.mark.parametrize("dequantised", [False, True])
+def test_one_file_leaves_a_few_steps_to_whole_numbers(tmp_path: Path, dequantised: bool) -> None:
+    scale, zero_point = 3 / 255, -43
+    quantised = np.round(WANT / scale + zero_point).astype(np.int8)
+    want = ((quantised.astype(np.float64) - zero_point) * scale).astype(np.float32)
+    for steps, ok in ((5, True), (25, False)):
+        moved = quantised.copy()
+        moved[0, 7] += steps
+        real = ((moved.astype(np.float64) - zero_point) * scale).astype(np.float32)
+        got = output(real) if dequantised else output(moved, scale, zero_point)
+        assert compare(tmp_path, want, got, "int8", SECOND_SIDE).ok is ok
+        assert compare(tmp_path, want, got, "int8").ok
+
+
+def test_a_flat_result_of_few_steps_may_be_one_off(tmp_path: Path) -> None:
+    want = np.zeros((1, 100), np.float32)
+    want[0, :9] = np.arange(9, dtype=np.float32) / 256
+    got = want.copy()
+    got[0, 8] -= np.float32(1 / 256)
+    assert compare(tmp_path, want, output(got), "int8", SECOND_SIDE).ok
+    assert not compare(tmp_path, want, output(want * 3), "int8", SECOND_SIDE).ok
