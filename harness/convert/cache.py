@@ -32,9 +32,12 @@ class Entry:
 
 
 def cache_dir() -> Path:
-    """Return the folder of the cache, made where it was missing: `$HARNESS_CACHE`, or the user's cache folder."""
+    """Return the absolute path of the folder for what can be made again, made where it was missing.
+
+    It is `$HARNESS_CACHE`, or the user's cache folder.
+    """
     chosen = os.environ.get("HARNESS_CACHE")
-    folder = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("latency-harness"))
+    folder = Path(chosen).absolute() if chosen else platformdirs.user_cache_path("latency-harness")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

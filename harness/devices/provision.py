@@ -17,9 +17,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import uv
 
+from harness.convert.cache import cache_dir as cache_dir  # noqa: PLC0414 - asked for here too
+from harness.convert.cache import workspace
 from harness.errors import ConfigError, HarnessError
 from latency_agent import protocol
 
@@ -43,22 +44,16 @@ assert interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).toli
 """
 
 
-def cache_dir() -> Path:
-    """Return the folder for what can be made again: `$HARNESS_CACHE`, else the user's cache folder."""
-    named = os.environ.get("HARNESS_CACHE")
-    return Path(named).absolute() if named else platformdirs.user_cache_path("latency-harness")
-
-
 def agent_archive() -> Path:
     """Return the agent as one file that a Python interpreter runs; its name holds its SHA-256."""
     content = archive_bytes(Path(protocol.__file__).parent)
     path = cache_dir() / "agents" / f"latency_agent-{hashlib.sha256(content).hexdigest()}.pyz"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
+        with workspace() as folder:
+            made = folder / path.name
+            made.write_bytes(content)
+            path.parent.mkdir(exist_ok=True)
+            made.replace(path)
     return path
 
 

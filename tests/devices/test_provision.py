@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from harness.convert.reference import reference_models
 from harness.devices import provision
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from latency_agent import protocol
 
 AGENT = Path(protocol.__file__).parent
@@ -52,6 +53,20 @@ def test_the_archive_is_named_by_its_content_and_made_once(cache: Path) -> None:
     assert path.stat() == made
     with zipfile.ZipFile(path) as archive:
         assert "latency_agent/protocol.py" in archive.namelist()
+
+
+def test_a_relative_cache_is_one_folder_wherever_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", "cache")
+    monkeypatch.chdir(tmp_path)
+    assert provision.agent_archive().parent == tmp_path / "cache" / "agents"
+    assert reference_models()[0].path.parent == tmp_path / "cache"
+
+
+def test_a_cache_that_cannot_be_made_is_an_error_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ConfigError, match="cannot be made"):
+        provision.agent_archive()
 
 
 def test_the_archive_runs(cache: Path) -> None:
