@@ -17,7 +17,11 @@ _MODULES = {
     "results": "harness.cli.results",
     "init": "harness.cli.init",
 }
-_MEASURING = {"bench", "compare", "aa"}
+_KEPT = {
+    "bench": ": what was measured is stored; the same command goes on from there",
+    "compare": ": what was measured is stored",
+    "aa": ": what was measured is stored",
+}
 _INTERRUPTED = 130
 """What a shell reports for a program that SIGINT ended."""
 
@@ -45,8 +49,7 @@ class Commands(click.Group):
             print_error(error.message, error.hint, error.stderr_tail if isinstance(error, DeviceError) else "")
             ctx.exit(1)
         except KeyboardInterrupt:
-            kept = ": what was measured is stored; the same command goes on from there" if ctx.invoked_subcommand in _MEASURING else ""
-            click.echo(f"\ninterrupted{kept}", err=True)
+            click.echo(f"\ninterrupted{_KEPT.get(ctx.invoked_subcommand or '', '')}", err=True)
             ctx.exit(_INTERRUPTED)
 
 

@@ -139,9 +139,11 @@ def remarks(results: Sequence[Result]) -> Iterator[Text]:
             said.append((result.note, ""))
         if result.latency_corrected_ms is not None and result.reference_drift is not None:
             corrected, drift = numbers.time(result.latency_corrected_ms), numbers.signed_share(result.reference_drift)
-            said.append((f"{corrected} corrected: the reference models ran {drift} from their baseline", ""))
+            said.append((f"{corrected} corrected: the arithmetic reference model ran {drift} from its baseline", ""))
         if result.interval_ms is None:
             said.append(("no interval: it takes 3 processes", ""))
+        elif result.interval_scope != "visits":
+            said.append((f"the interval speaks for {result.interval_scope} only: `harness aa` finds how much visits differ", ""))
         said.append((f"outputs {result.numbers}", ""))
         if result.from_store:
             said.append((f"from the store, measured {result.measured_at.astimezone():%Y-%m-%d %H:%M}; --fresh measures again", ""))
@@ -169,6 +171,9 @@ def aa_table(report: AAReport) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
     table.add_column("", style="dim")
     table.add_column("")
+    spread = "not told: too few visits were undisturbed"
+    if report.between_visit_spread is not None:
+        spread = f"{numbers.share(report.between_visit_spread)} over {report.visits} visits, stored for later intervals"
     wrong = f"{report.false_positives} of {report.pairs} ({numbers.share(report.false_positive_rate)}; 5% nominal)"
     for name, value in (
         ("model", report.model),
@@ -176,7 +181,7 @@ def aa_table(report: AAReport) -> RenderableType:
         ("latency", numbers.time(report.latency_ms)),
         ("wrong claims of a difference", wrong),
         ("smallest difference seen 9 times of 10", numbers.share(report.smallest_difference)),
-        ("spread between visits", f"{numbers.share(report.between_visit_spread)} over {report.visits} visits, stored for later intervals"),
+        ("spread between visits", spread),
     ):
         table.add_row(name, value)
     return table

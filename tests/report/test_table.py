@@ -80,7 +80,7 @@ def test_notes_warnings_and_the_comparison_of_outputs_are_printed() -> None:
         "random weights",
         "outputs within 1e-03 of Keras",
         "3.301 ms corrected",
-        "+3.4%",
+        "the arithmetic reference model ran +3.4% from its baseline",
     ):
         assert words in text
     assert "from the store" not in text
@@ -88,6 +88,12 @@ def test_notes_warnings_and_the_comparison_of_outputs_are_printed() -> None:
 
 def test_where_there_is_no_interval_the_reason_is_printed() -> None:
     assert "no interval: it takes 3 processes" in remarks(interval_ms=None)
+
+
+def test_an_interval_without_the_spread_between_visits_says_what_it_speaks_for() -> None:
+    assert "the interval speaks for these minutes only: `harness aa`" in remarks(interval_scope="these minutes")
+    assert "speaks for" not in remarks()
+    assert "speaks for" not in remarks(interval_scope="these minutes", interval_ms=None)
 
 
 def test_an_answer_from_the_store_says_so_with_its_date() -> None:
