@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Collection, List, Optional, Sequence, Tuple
+from typing import Collection, List, Optional, Sequence, Set, Tuple
 
 from latency_agent.protocol import Core, Placement
 
@@ -48,14 +48,17 @@ def read_cores(allowed: Collection[int], sysfs: Path = SYSFS) -> Tuple[Core, ...
     found = []
     for index in parse_cpu_list(online) if online else sorted(allowed):
         folder = cpu_root / f"cpu{index}"
-        cluster = read_text(folder / "cpufreq/related_cpus") or read_text(folder / "topology/package_cpus_list")
+        policy = parse_cpu_list(read_text(folder / "cpufreq/related_cpus") or "")
+        package = parse_cpu_list(read_text(folder / "topology/package_cpus_list") or "")
         found.append(
             Core(
                 index=index,
                 capacity=read_int(folder / "cpu_capacity"),
                 max_khz=read_int(folder / "cpufreq/cpuinfo_max_freq"),
-                cluster=parse_cpu_list(cluster) if cluster else (index,),
+                # PCs have a frequency policy for each core, which makes no cluster of it.
+                cluster=policy if len(policy) > 1 else package or (index,),
                 allowed=index in allowed,
+                siblings=parse_cpu_list(read_text(folder / "topology/thread_siblings_list") or ""),
             )
         )
     return tuple(found)
@@ -89,8 +92,13 @@ def place(cores: Sequence[Core], threads: int, wanted: Optional[int] = None, sys
     else:
         first = next(core for core in allowed if core.index == wanted)
         chosen_by = "named by the user"
-    others = sorted((core for core in rooms[first.index] if core is not first), key=_size, reverse=True)
-    chosen = (first.index, *(core.index for core in others[: threads - 1]))
+    # Hardware threads of one core come last: they share its units.
+    taken: Set[int] = set(first.siblings)
+    ranked = []
+    for core in sorted((core for core in rooms[first.index] if core is not first), key=_size, reverse=True):
+        ranked.append((core.index in taken, core.index))
+        taken.update(core.siblings)
+    chosen = (first.index, *(index for _, index in sorted(ranked, key=lambda entry: entry[0])[: threads - 1]))
     return Placement(cores=chosen, chosen_by=chosen_by, governor=governor(first.index, sysfs))
 
 
@@ -114,4 +122,7 @@ def pin(cores: Sequence[int]) -> Tuple[int, ...]:
     except OSError as error:
         allowed = ", ".join(str(core) for core in sorted(os.sched_getaffinity(0)))
         raise CoreError(f"cores {list(cores)} may not be used ({error.strerror}); allowed: {allowed}") from None
-    return tuple(sorted(os.sched_getaffinity(0)))
+    found = tuple(sorted(os.sched_getaffinity(0)))
+    if set(found) != set(cores):
+        raise CoreError(f"asked for cores {list(cores)}, the kernel gave {list(found)}: the cpuset allows no more")
+    return found

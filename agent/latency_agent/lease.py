@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
@@ -13,6 +15,7 @@ from typing import Any, Dict, Iterator, Optional
 from latency_agent.cores import read_text
 
 EXPIRY_S = 15.0
+_LOCK_TIMEOUT_S = 2.0
 
 
 class Busy(Exception):
@@ -25,7 +28,8 @@ class Lease:
     def __init__(self, path: Path, owner: str, token: str) -> None:
         self._path = path
         self._owner = owner
-        self._token = token
+        # The file can be read by all: it holds the token's hash, which gives nobody the lease.
+        self._token = hashlib.sha256(token.encode()).hexdigest()
         self._boot = read_text(Path("/proc/sys/kernel/random/boot_id")) or ""
 
     def acquire(self) -> None:
@@ -56,7 +60,8 @@ class Lease:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        # The lock file guards a change of the lease for the moment of the change alone; the kernel drops it with the process.
+        # The lock file guards a change of the lease for the moment of the change alone; the kernel drops it with the process. Whoever
+        # holds it longer than that must not hold up a heartbeat, or the agent's end.
         path = f"{self._path}.lock"
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -64,14 +69,24 @@ class Lease:
         except FileNotFoundError:
             descriptor = os.open(path, flags | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            deadline = time.monotonic() + _LOCK_TIMEOUT_S
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Busy(f"another process holds {path}") from None
+                    time.sleep(0.01)
+                else:
+                    break
             yield
         finally:
             os.close(descriptor)
 
     def _read(self) -> Optional[Dict[str, Any]]:
         try:
-            held = json.loads(self._path.read_text())
+            with os.fdopen(os.open(str(self._path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
+                held = json.load(file)
         except FileNotFoundError:
             return None
         except ValueError:
@@ -82,6 +97,9 @@ class Lease:
 
     def _write(self) -> None:
         held = {"owner": self._owner, "token": self._token, "heartbeat_ns": time.monotonic_ns(), "boot_id": self._boot}
-        temporary = Path(f"{self._path}.{self._token[:8]}.{os.getpid()}")
-        temporary.write_text(json.dumps(held))
+        # A name that nobody can guess, and never an existing file: /tmp belongs to all.
+        temporary = Path(f"{self._path}.{secrets.token_hex(8)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(str(temporary), flags, 0o644), "w") as file:
+            json.dump(held, file)
         temporary.replace(self._path)

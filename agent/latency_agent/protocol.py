@@ -37,13 +37,14 @@ class Hello:
 
 @dataclass(frozen=True)
 class Core:
-    """One CPU of the device; what the kernel does not tell is None."""
+    """One CPU of the device; what the kernel does not tell is None. `siblings` are the hardware threads of its core."""
 
     index: int
     capacity: Optional[int]
     max_khz: Optional[int]
     cluster: Tuple[int, ...]
     allowed: bool
+    siblings: Tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from latency_agent.protocol import InputShape, Output, seeded_input
 
@@ -29,7 +30,7 @@ def version(runtime: str) -> str:
 def load(runtime: str, path: str, threads: int, shapes: Tuple[InputShape, ...]) -> Any:
     """Return an interpreter of the model at `path` with its tensors allocated."""
     interpreter_class = importlib.import_module(MODULES[runtime]).Interpreter
-    try:
+    with model_errors():
         interpreter = interpreter_class(model_path=path, num_threads=threads)
         indices = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
         for shape in shapes:
@@ -37,9 +38,16 @@ def load(runtime: str, path: str, threads: int, shapes: Tuple[InputShape, ...]) 
                 raise ModelError(f"the model has no input {shape.name!r}; it has {sorted(indices)}")
             interpreter.resize_tensor_input(indices[shape.name], list(shape.dims))
         interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextlib.contextmanager
+def model_errors() -> Iterator[None]:
+    """Raise as ModelError what the runtime raises on a model that it cannot load or run."""
+    try:
+        yield
     except (ValueError, RuntimeError) as error:
         raise ModelError(str(error)) from error
-    return interpreter
 
 
 def fill_inputs(interpreter: Any, seed: int) -> None:

@@ -122,11 +122,13 @@ class Server:
     def _end(self, status: int) -> None:
         """End the agent and its worker, and give the lease back."""
         with self._lock:
-            if self._worker is not None:
-                _kill_group(self._worker)
-            if self._lease is not None:
-                self._lease.release()
-            os._exit(status)
+            try:
+                if self._worker is not None:
+                    _kill_group(self._worker)
+                if self._lease is not None:
+                    self._lease.release()
+            finally:
+                os._exit(status)
 
     def _hello(self, _: Dict[str, Any]) -> Any:
         return encode(
@@ -181,6 +183,8 @@ class Server:
                 self._worker = None
         if worker.returncode != 0:
             raise Refused("WorkerDied", f"the worker ended with {_describe_exit(worker.returncode)}", _tail(err))
+        if self._lease_lost:
+            raise Refused("NoLease", "the lease was lost to another session while the worker ran")
         answer = json.loads(out)
         if "error" in answer:
             raise Refused(answer["error"]["kind"], answer["error"]["message"], _tail(err))

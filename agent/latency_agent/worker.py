@@ -52,10 +52,11 @@ def solo(runtime_name: str, task: SoloTask) -> SoloResult:
     start = time.perf_counter_ns()
     interpreter = runtime.load(runtime_name, task.model.path, task.threads, task.model.shapes)
     init_ns = time.perf_counter_ns() - start
-    runtime.fill_inputs(interpreter, task.seed)
-    start = time.perf_counter_ns()
-    interpreter.invoke()
-    first_ns = time.perf_counter_ns() - start
+    with runtime.model_errors():
+        runtime.fill_inputs(interpreter, task.seed)
+        start = time.perf_counter_ns()
+        interpreter.invoke()
+        first_ns = time.perf_counter_ns() - start
     outputs = runtime.outputs(interpreter)
     peak = max(0, conditions.memory_bytes("VmHWM") - resident)
     warmup = timing.run_for(interpreter.invoke, _WARMUP_RUNS, task.warmup_ns)
@@ -86,9 +87,10 @@ def timed(runtime_name: str, task: TimedTask) -> Repetition:
     for model in task.models:
         verify(model)
         interpreter = runtime.load(runtime_name, model.path, task.threads, model.shapes)
-        runtime.fill_inputs(interpreter, task.seed)
+        with runtime.model_errors():
+            runtime.fill_inputs(interpreter, task.seed)
+            warmups.append(timing.run_for(interpreter.invoke, _WARMUP_RUNS, task.warmup_ns, flush))
         invokes.append(interpreter.invoke)
-        warmups.append(timing.run_for(interpreter.invoke, _WARMUP_RUNS, task.warmup_ns, flush))
     repeats = [1 if flush is not None else timing.repeats_for(runs[1:]) for runs in warmups]
     chunks = []
     for index in task.schedule:

@@ -36,7 +36,7 @@ _ERRORS: dict[str, type[DeviceError]] = {
 }
 _HINTS = {
     "CoreError": "set `core` of this device in devices.toml to an allowed core, or ask for fewer threads",
-    "ImportError": "`harness doctor` tells which runtimes this device has",
+    "ImportError": "set `runtime` or `python` of this device in devices.toml to what it has",
     "ModelError": "the runtime's own words are above; a model that needs custom operators cannot run here",
     "PermissionError": "if another user left the file behind, let them or root remove it",
     "WorkerDied": "the runtime crashed on this model; the last lines it printed are stored with the failure",
@@ -68,10 +68,12 @@ class Session:
         device: Device,
         *,
         threads: int = 1,
+        announce: Callable[[str], None] | None = None,
     ) -> Self:
         """Return a session whose agent answers and is placed on its cores; it measures once it holds the lease, see `acquire`.
 
-        Raises ProtocolMismatch, AgentError for a core that may not be used, and the errors of the transport.
+        `announce` is told, in one line, before something takes long. Raises ProtocolMismatch, AgentError for a core that may not be
+        used, and the errors of the transport.
         """
         if device.transport == "local" and platform.system() != "Linux":
             raise ConfigError(
@@ -79,21 +81,24 @@ class Session:
                 "measure on a board or phone instead: [devices.NAME] in devices.toml",
             )
         archive = agent_archive()
-        python = Path(device.python) if device.python else runtime_python(device.runtime)
+        python = Path(device.python) if device.python else runtime_python(device.runtime, announce)
         root = cache_dir() / "device"
         transport = open_transport(device)
         deadline = time.monotonic() + _START_TIMEOUT_S
         remote_archive = str(root / archive.name)
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if digest not in archive.name:
+            raise ConfigError(f"{archive} is damaged", "remove it: it is made again")
         if not transport.run(["sha256sum", remote_archive], deadline).stdout.startswith(digest.encode()):
             transport.push(archive, remote_archive, deadline)
         command = [str(python), "-I", remote_archive, "serve", "--runtime", device.runtime, "--root", str(root)]
         session = cls(device, transport, transport.stream(command, deadline), root)
         try:
             session.agent_sha256 = digest
-            session.hello = protocol.decode(Hello, session.request("hello", timeout_s=_START_TIMEOUT_S))
-            if session.hello.protocol != protocol.VERSION:
-                raise ProtocolMismatch(device.name, f"the agent speaks protocol {session.hello.protocol}, the harness {protocol.VERSION}")
+            hello = session.request("hello", timeout_s=_START_TIMEOUT_S)
+            if hello.get("protocol") != protocol.VERSION:
+                raise ProtocolMismatch(device.name, f"the agent speaks protocol {hello.get('protocol')}, the harness {protocol.VERSION}")
+            session.hello = protocol.decode(Hello, hello)
             session.facts = protocol.decode(Facts, session.request("facts"))
             session.placement = protocol.decode(Placement, session.request("place", {"threads": threads, "core": device.core}))
         except BaseException:
@@ -106,6 +111,12 @@ class Session:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def occupied_cores(self) -> frozenset[int]:
+        """The measured cores with their hardware siblings: nothing else may run there."""
+        measured = set(self.placement.cores)
+        return frozenset(measured.union(*(core.siblings for core in self.facts.cores if core.index in measured)))
 
     @property
     def fingerprint(self) -> str:

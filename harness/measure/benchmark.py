@@ -8,22 +8,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 
 from harness.convert.converter import Converter, ModelLike
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import AgentDied, DeviceError, HarnessError, StoreError, TimedOut
+from harness.errors import AgentDied, DeviceBusy, DeviceError, HarnessError, StoreError, TimedOut
 from harness.measure import plan, stats
-from harness.measure.context import Context
 from harness.measure.result import FailedResult, Phase, Progress, Result
 from harness.measure.rig import Rig, kept_off, other_cores
 from harness.measure.samples import Failure, Subject, TimedRepetition
 from harness.measure.store import Store
-from harness.measure.summary import Estimate, estimate, summarise
+from harness.measure.summary import Context, Estimate, estimate, summarise
 from latency_agent.protocol import SoloResult
+
+RESUMED_WITHIN = timedelta(hours=1)
+"""An interrupted benchmark that began longer ago is not gone on with: its repetitions are of another visit."""
 
 MOST_FLAWED = 4
 """So many repetitions of one benchmark are measured again because something disturbed them; then the result stands with its verdict."""
@@ -73,9 +76,13 @@ def bench(
     found = load_inventory(inventory)
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(results or found.results_dir))
-        rig = stack.enter_context(Rig(found.device(device), threads, store))
-        stack.enter_context(kept_off(rig.session.placement.cores))
-        converter = stack.enter_context(Converter(cores=other_cores(rig.session.placement.cores)))
+        tell = progress or (lambda _: None)
+        names = ", ".join(map(_name, given))
+        rig = stack.enter_context(
+            Rig(found.device(device), threads, store, lambda text: tell(Progress(f"{names}: {text}", "waiting", 0, None, 0.0, max_time_s)))
+        )
+        stack.enter_context(kept_off(rig.session.occupied_cores))
+        converter = stack.enter_context(Converter(cores=other_cores(rig.session.occupied_cores)))
         jobs = [
             _Job(_name(model), converter.submit(model, precision=precision, shapes=shapes or {}, calibration=calibration))
             for model in given
@@ -96,10 +103,14 @@ class _Loop:
         self._leased = False
         self._token = token_hex(16)  # the same for every session of this call: the lease of one whose agent died is still ours
         self._taken: set[int] = set()
+        self._device_error: DeviceError | None = None  # what keeps every further model from being measured
 
     def run(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
             self._tell(job, "converting")
+        if not self._has_baseline():
+            # Nobody could tell yet whether what is measured during a conversion suffered from it.
+            wait([job.converting for job in jobs])
         while pending := [job for job in jobs if job.outcome is None]:
             for job in pending:
                 if job.model is None and job.converting.done():
@@ -117,13 +128,18 @@ class _Loop:
                 self._guarded(job, self._step)
 
     def _guarded(self, job: _Job, step: Callable[[_Job], None]) -> None:
-        """Run a step; what fails it is stored as the job's outcome, unless no job could be measured any more."""
+        """Run a step; what fails it is stored as the job's outcome."""
         try:
+            if self._device_error is not None:
+                raise self._device_error
             step(job)
         except StoreError:
             raise
         except HarnessError as error:
             self._fail(job, error)
+            if isinstance(error, DeviceBusy):
+                self._leased = False
+                self._device_error = error
 
     def _admit(self, job: _Job) -> None:
         """Take up a converted model: answer from the store, or go on with an interrupted benchmark, or begin."""
@@ -132,12 +148,12 @@ class _Loop:
         if not self._config.fresh:
             known = self._answer(subject)
             if known is not None:
-                job.outcome = known
+                job.outcome = replace(known, model=job.name, device=self._rig.device.name)
                 self._tell(job, "stored")
                 return
         self._lease(job)
         store = self._rig.store
-        job.benchmark = store.unfinished(subject)
+        job.benchmark = store.unfinished(subject, since=datetime.now(UTC) - RESUMED_WITHIN)
         if job.benchmark is None or job.benchmark in self._taken:
             job.benchmark = store.start_benchmark(self._rig.stored_session, subject, self._rig.provenance(model, self._config))
         self._taken.add(job.benchmark)
@@ -149,6 +165,9 @@ class _Loop:
     def _answer(self, subject: Subject) -> Result | None:
         for measurement in self._rig.store.finished(subject):
             known = self._rig.context(subject, measurement.repetitions[0].taken_at)
+            now = estimate(measurement.repetitions, subject.model_sha256, subject.threads, replace(known, baseline_then=known.baseline))
+            if now.flaw is not None:
+                continue  # what was measured before there was a baseline turns out to have been disturbed
             result = summarise(measurement, known, from_store=True, asked=self._config.interval)
             if result.verdict == "steady":
                 return result
@@ -163,9 +182,8 @@ class _Loop:
         self._rig.cool(lambda: self._tell(job, "cooling"))
         self._tell(job, "measuring")
         started = time.monotonic()
-        timeout_s = self._config.hang_timeout_s
         if job.solo is None:
-            job.solo, numbers = self._rig.solo(job.model, timeout_s)
+            job.solo, numbers = self._rig.solo(job.model, self._config.solo_timeout_s)
             self._rig.store.add_solo(job.benchmark, job.solo, numbers)
         began = time.monotonic()
         chunks, runs = plan.candidate_chunks(_typical_ns(job.solo))
@@ -175,7 +193,7 @@ class _Loop:
             subject=job.subject,
             chunk_ns=plan.CANDIDATE_CHUNK_NS,
             chunk_runs=runs,
-            timeout_s=timeout_s,
+            timeout_s=self._config.timed_timeout_s(_typical_ns(job.solo), chunks * runs),
         )
         self._rig.store.add_repetition(job.benchmark, repetition)
         job.repetitions.append(repetition)
@@ -187,6 +205,10 @@ class _Loop:
         self._tell(job, "measuring")
         if job.spent_s + took_s > self._config.max_time_s or self._complete(found, known):
             self._finish(job, known)
+
+    def _has_baseline(self) -> bool:
+        subject = self._rig.subject(self._rig.references[0], cold=self._config.cold)
+        return self._rig.context(subject, datetime.now(UTC)).baseline is not None
 
     def _complete(self, found: Estimate, known: Context) -> bool:
         sound = sum(not one.flaws for one in found.judged)
@@ -207,14 +229,19 @@ class _Loop:
         self._tell(job, "done")
 
     def _fail(self, job: _Job, error: HarnessError) -> None:
-        job.outcome = FailedResult(job.name, str(error))
+        tail = error.stderr_tail if isinstance(error, DeviceError) else ""
+        job.outcome = FailedResult(job.name, str(error), tail)
         if job.benchmark is not None:
-            tail = error.stderr_tail if isinstance(error, DeviceError) else ""
             self._rig.store.fail(job.benchmark, Failure(type(error).__name__, error.message, tail))
         self._tell(job, "failed")
         if isinstance(error, AgentDied | TimedOut) and not self._rig.session.alive():
-            self._rig.reopen()
             self._leased = False
+            try:
+                self._rig.reopen()
+            except DeviceError as lost:
+                self._device_error = lost
+            else:
+                self._device_error = None
 
     def _lease(self, job: _Job) -> None:
         if not self._leased:
@@ -230,4 +257,4 @@ def _typical_ns(solo: SoloResult) -> float:
 
 
 def _name(model: ModelLike) -> str:
-    return os.fspath(model) if isinstance(model, str | os.PathLike) else str(model.name)
+    return os.fspath(model) if isinstance(model, str | os.PathLike) else str(getattr(model, "name", model))

@@ -15,7 +15,7 @@ from secrets import token_hex
 from harness.convert.converter import Converter, ModelLike
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import ConfigError, DeviceError, HarnessError, UnstableConditions
+from harness.errors import ConfigError, DeviceError, HarnessError
 from harness.measure import drift, plan, stats
 from harness.measure.result import VERDICTS, AAReport, Comparison, Phase, Progress, Verdict
 from harness.measure.rig import Rig, kept_off, other_cores
@@ -110,26 +110,21 @@ def _aa_report(side: _Side, visits: Sequence[Sequence[_Process]], processes: int
     variances = [statistics.variance([math.log(statistics.median(process.pairs)) for process in visit]) for visit in visits]
     standard_error = math.sqrt(statistics.mean(variances) / processes)
     sound = [latencies for visit in visits if len(latencies := [process.a_ns for process in visit if not process.flaws]) > 1]
-    if len(sound) < LEAST_VISITS:
-        raise UnstableConditions(
-            side.rig.device.name,
-            f"only {len(sound)} of {len(visits)} visits were undisturbed, too few to tell the spread between visits",
-            "`harness doctor` tells what disturbs the device",
-        )
-    spread = stats.between_visits(sound)
+    spread = stats.between_visits(sound) if len(sound) >= LEAST_VISITS else None
     subject = side.rig.subject(side.model)
     now = datetime.now(UTC)
-    side.rig.store.add_spread(
-        Spread(
-            fingerprint=subject.fingerprint,
-            runtime=subject.runtime,
-            runtime_version=subject.runtime_version,
-            relative_sd=spread,
-            visits=len(sound),
-            model=side.model.name,
-            created_at=now,
+    if spread is not None:
+        side.rig.store.add_spread(
+            Spread(
+                fingerprint=subject.fingerprint,
+                runtime=subject.runtime,
+                runtime_version=subject.runtime_version,
+                relative_sd=spread,
+                visits=len(sound),
+                model=side.model.name,
+                created_at=now,
+            )
         )
-    )
     return AAReport(
         model=side.model.name,
         device=side.rig.device.name,
@@ -160,7 +155,7 @@ def _open(
     found = load_inventory(inventory)
     store = stack.enter_context(Store.open(results or found.results_dir))
     rigs = [stack.enter_context(Rig(found.device(name), threads, store)) for name in (devices or (None,))]
-    cores = [core for rig in rigs for core in rig.session.placement.cores]
+    cores = [core for rig in rigs for core in rig.session.occupied_cores]
     stack.enter_context(kept_off(cores))
     with Converter(cores=other_cores(cores)) as converter:
         converting = [converter.submit(model, precision=precision, shapes=shapes, calibration=calibration) for model in models]
@@ -231,7 +226,7 @@ def _processes(sides: tuple[_Side, _Side], processes: int, progress: Callable[[P
             subject = replace(side.rig.subject(side.model), design=f"compare {other.model.sha256}")
             benchmark = side.rig.store.start_benchmark(side.rig.stored_session, subject, side.rig.provenance(side.model, config))
             benchmarks.append((side, subject, benchmark))
-            solo, numbers = side.rig.solo(side.model, config.hang_timeout_s)
+            solo, numbers = side.rig.solo(side.model, config.solo_timeout_s)
             side.rig.store.add_solo(benchmark, solo, numbers)
             latencies.append(statistics.median(solo.warmup_ns))
             if a.model.sha256 == b.model.sha256 and together:
@@ -271,7 +266,7 @@ def _together(
         subject=subject,
         chunk_ns=plan.COMPARE_CHUNK_NS,
         chunk_runs=plan.COMPARE_CHUNK_RUNS,
-        timeout_s=config.hang_timeout_s,
+        timeout_s=config.timed_timeout_s(max(latencies), 2 * pairs * plan.COMPARE_CHUNK_RUNS),
     )
     for one, _, benchmark in benchmarks:
         one.rig.store.add_repetition(benchmark, repetition)
@@ -292,7 +287,7 @@ def _apart(benchmarks: Sequence[tuple[_Side, Subject, int]], latencies: Sequence
             subject=subject,
             chunk_ns=plan.CANDIDATE_CHUNK_NS,
             chunk_runs=runs,
-            timeout_s=config.hang_timeout_s,
+            timeout_s=config.timed_timeout_s(latency_ns, chunks * runs),
         )
         side.rig.store.add_repetition(benchmark, repetition)
         estimate = stats.estimate_repetition(repetition.data, 2, side.rig.threads)

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256
 from harness.measure.drift import References
 from harness.measure.samples import Subject
 from harness.measure.store import Store
+from harness.measure.summary import Context
 
 REFERENCE_NAMES = (ARITHMETIC_SHA256, MEMORY_SHA256, f"{MEMORY_SHA256} on return")
 """Under which names the store keeps the fields of `drift.References`."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """`baseline` holds the references' usual latencies in nanoseconds, None until there are enough sessions.
-
-    `baseline_then` holds what they were known to be when the measurement began: it alone decides which repetitions count, so that a
-    raw latency stays what it was. `spread` is the relative standard deviation between visits, None before an A/A test.
-    """
-
-    baseline: References | None
-    baseline_then: References | None
-    spread: float | None
 
 
 def context_of(store: Store, subject: Subject, began_at: datetime) -> Context:

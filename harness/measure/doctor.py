@@ -32,7 +32,7 @@ def doctor(device: str | None = None, *, inventory: Path | None = None) -> tuple
     found = load_inventory(inventory).device(device)
     with ExitStack() as stack:
         session = stack.enter_context(Session.open(found))
-        stack.enter_context(kept_off(session.placement.cores))
+        stack.enter_context(kept_off(session.occupied_cores))
         session.acquire()
         before = session.conditions()
         reference = reference_models()[0]

@@ -166,7 +166,7 @@ def _columns() -> dict[str, str]:
             columns |= {"interval_low_ms": "float64", "interval_high_ms": "float64"}
         else:
             columns[name] = next((dtype for kind, dtype in _DTYPES.items() if hint in (kind, kind | None)), "string")
-    return columns | {"error_kind": "string", "error": "string"}
+    return columns | {"error_kind": "string", "error": "string", "stderr_tail": "string"}
 
 
 def _of_result(result: Result) -> dict[str, object]:
@@ -191,6 +191,7 @@ def _of_failure(row: Row) -> dict[str, object]:
         "measurement_id": row.id,
         "error_kind": row.failure.kind,
         "error": row.failure.message,
+        "stderr_tail": row.failure.stderr_tail,
     }
 
 

@@ -33,9 +33,13 @@ class RunConfig:
     fresh: bool = False
 
     @property
-    def hang_timeout_s(self) -> float:
-        """How long one worker process may take before it counts as hung."""
-        return 10 + 2 * self.max_time_s
+    def solo_timeout_s(self) -> float:
+        """How long a worker may take for the first runs of a model of unknown latency before it counts as hung."""
+        return 20 + 2 * self.max_time_s
+
+    def timed_timeout_s(self, latency_ns: float, runs: int) -> float:
+        """How long a worker may take for a repetition of `runs` timed runs: ten times what the slowest machine should need."""
+        return 20 + 2 * self.max_time_s + 10 * (runs + 10) * latency_ns / 1e9
 
 
 def flush_bytes(facts: Facts) -> int:

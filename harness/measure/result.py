@@ -67,10 +67,11 @@ class Result:
 
 @dataclass(frozen=True)
 class FailedResult:
-    """A model that could not be measured, and why."""
+    """A model that could not be measured, and why; `stderr_tail` holds the worker's last words."""
 
     model: str
     error: str
+    stderr_tail: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class AAReport:
 
     `false_positives` of `pairs` comparisons claimed a difference where there is none. `smallest_difference` is the relative difference that
     a comparison at default settings would find nine times of ten. `between_visit_spread` is the relative standard deviation of a
-    model's latency between visits, beyond what its own repetitions show; it is stored and enters later intervals.
+    model's latency between visits, beyond what its own repetitions show; it is stored and enters later intervals. It is None where
+    fewer than 3 of the visits were undisturbed.
     """
 
     model: str
@@ -114,7 +116,7 @@ class AAReport:
     false_positives: int
     false_positive_rate: float
     smallest_difference: float
-    between_visit_spread: float
+    between_visit_spread: float | None
     visits: int
     latency_ms: float
     measured_at: datetime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from datetime import UTC, datetime
@@ -19,10 +19,11 @@ from harness.devices.inventory import Device
 from harness.devices.session import Session
 from harness.errors import UnstableConditions, WrongOutput
 from harness.measure import drift, plan
-from harness.measure.context import REFERENCE_NAMES, Context, context_of
+from harness.measure.context import REFERENCE_NAMES, context_of
 from harness.measure.samples import Provenance, Subject, TimedRepetition
 from harness.measure.store import Session as StoredSession
 from harness.measure.store import Store
+from harness.measure.summary import Context
 from latency_agent.protocol import SoloResult
 
 _COOLING_LIMIT_S = 300.0
@@ -32,12 +33,14 @@ _COOLING_STEP_S = 2.0
 class Rig:
     """A device ready to measure on; leaving the `with` ends the session and stores what its references showed."""
 
-    def __init__(self, device: Device, threads: int, store: Store) -> None:
+    def __init__(self, device: Device, threads: int, store: Store, announce: Callable[[str], None] | None = None) -> None:
         self.device = device
         self.threads = threads
         self.store = store
         self.references = reference_models()
-        self.session = Session.open(device, threads=threads)
+        self._affinity = os.sched_getaffinity(0)
+        self._announce = announce
+        self.session = Session.open(device, threads=threads, announce=announce)
         self._stored_session: str | None = None
         self._seen: dict[bool, tuple[Subject, list[drift.References]]] = {}
 
@@ -58,10 +61,23 @@ class Rig:
             self.session.close()
 
     def reopen(self) -> None:
-        """Start a new session in place of one whose agent has died."""
+        """Start a new session in place of one whose agent has died; raises UnstableConditions where it would measure elsewhere."""
+        before = self.session.placement
         self.close()
         self._stored_session = None
-        self.session = Session.open(self.device, threads=self.threads)
+        # The agent may use the cores that its parent may use, and this thread keeps off the measured ones.
+        kept = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, self._affinity)
+        try:
+            self.session = Session.open(self.device, threads=self.threads, announce=self._announce)
+        finally:
+            os.sched_setaffinity(0, kept)
+        if self.session.placement != before:
+            raise UnstableConditions(
+                self.device.name,
+                f"a new agent was placed on {self.session.placement}, the one before on {before}",
+                "run the same command again: what was measured is stored",
+            )
 
     @property
     def stored_session(self) -> str:
@@ -176,14 +192,14 @@ class Rig:
             time.sleep(_COOLING_STEP_S)
 
 
-def other_cores(cores: Sequence[int]) -> tuple[int, ...]:
+def other_cores(cores: Collection[int]) -> tuple[int, ...]:
     """Return the cores of this machine that are not measured on, all of them where none would be left."""
     allowed = os.sched_getaffinity(0)
     return tuple(sorted(allowed - set(cores) or allowed))
 
 
 @contextmanager
-def kept_off(cores: Sequence[int]) -> Iterator[None]:
+def kept_off(cores: Collection[int]) -> Iterator[None]:
     """Keep every thread of this process off `cores` for the time of the `with`."""
     before: dict[int, set[int]] = {}
     for task in Path("/proc/self/task").iterdir():

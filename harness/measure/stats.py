@@ -21,6 +21,7 @@ MOST_DISTURBED_SHARE = 0.1
 STEADY_SHIFT = 0.05
 THROTTLED_FREQUENCY = 0.95
 _STEADY_BLOCKS = 12
+_LEAST_STEADY_SAMPLES = 8
 
 
 def latencies_ns(chunk: Chunk) -> Floats:
@@ -91,14 +92,15 @@ def estimate_repetition(repetition: Repetition, model: int, threads: int) -> Rep
 def shift(latencies: Floats) -> float:
     """Return the largest relative step between the medians before and after a moment, 0 where there is none.
 
-    The samples are cut into 12 blocks; a moment counts when every block before it lies on one side of every block after it (by chance
-    at most 2 times in C(12, 3) = 220), which finds trends and change-points alike. Too few samples give 0.
+    The samples are cut into 12 blocks (fewer samples are blocks themselves); a moment counts when every block before it lies on one
+    side of every block after it (by chance at most 2 times in C(12, 3) = 220), which finds trends and change-points alike. Too few
+    samples give 0.
     """
-    if len(latencies) < 2 * _STEADY_BLOCKS:
+    if len(latencies) < _LEAST_STEADY_SAMPLES:
         return 0.0
-    blocks = np.array([np.median(block) for block in np.array_split(latencies, _STEADY_BLOCKS)])
+    blocks = np.array([np.median(block) for block in np.array_split(latencies, min(_STEADY_BLOCKS, len(latencies)))])
     largest = 0.0
-    for cut in range(3, _STEADY_BLOCKS - 2):
+    for cut in range(3, len(blocks) - 2):
         before, after = blocks[:cut], blocks[cut:]
         if before.max() < after.min() or before.min() > after.max():
             step = float(np.median(after) / np.median(before) - 1)

@@ -141,15 +141,15 @@ class Store:
         with self._write() as connection:
             connection.execute(insert(OutcomeRow).values(benchmark=benchmark, finished_at=datetime.now(UTC), ok=False, **vars(failure)))
 
-    def unfinished(self, subject: Subject) -> int | None:
-        """Return the newest benchmark of `subject` that has no outcome, to go on with; None without one.
+    def unfinished(self, subject: Subject, since: datetime) -> int | None:
+        """Return the newest benchmark of `subject` that began after `since` and has no outcome, to go on with; None without one.
 
         Only who holds the device's lease may ask: another process may be at that benchmark otherwise.
         """
         statement = (
             select(func.max(BenchmarkRow.id))
             .outerjoin(OutcomeRow, OutcomeRow.benchmark == BenchmarkRow.id)
-            .where(BenchmarkRow.subject_key == subject.key(), OutcomeRow.benchmark.is_(None))
+            .where(BenchmarkRow.subject_key == subject.key(), BenchmarkRow.created_at >= since, OutcomeRow.benchmark.is_(None))
         )
         with self._read() as connection:
             return connection.execute(statement).scalar()

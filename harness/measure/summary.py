@@ -9,12 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.measure import drift, stats
-from harness.measure.context import Context
 from harness.measure.result import VERDICTS, Result, Verdict
 from harness.measure.samples import Measurement, TimedRepetition
 
 _LEAST_DELEGATED_SHARE = 0.5
 _NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True)
+class Context:
+    """`baseline` holds the references' usual latencies in nanoseconds, None until there are enough sessions.
+
+    `baseline_then` holds what they were known to be when the measurement began: it alone decides which repetitions count, so that a
+    raw latency stays what it was. `spread` is the relative standard deviation between visits, None before an A/A test.
+    """
+
+    baseline: drift.References | None
+    baseline_then: drift.References | None
+    spread: float | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,7 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
     slowdown = None
     if context.baseline is not None:
         slowdown = drift.slowdown(drift.medians([one.references for one in found.used]), context.baseline)
-    clean = _clean_latencies_ns(measurement)
+    clean = _clean_latencies_ns(measurement, found)
     p5, p90, p95, p99 = (float(value) / _NS_PER_MS for value in np.percentile(clean, (5, 90, 95, 99)))
     latency_ms = found.interval.centre / _NS_PER_MS
     low, high = found.interval.low, found.interval.high
@@ -133,17 +145,17 @@ def _main_flaw(judged: Sequence[Judged]) -> stats.Flaw:
     return max(counts, key=lambda flaw: (counts[flaw], VERDICTS.index(flaw)))
 
 
-def _clean_latencies_ns(measurement: Measurement) -> stats.Floats:
-    clean, every = [], []
-    for repetition in measurement.repetitions:
-        index = candidate_index(repetition, measurement.subject.model_sha256)
-        for chunk in repetition.data.chunks:
-            if chunk.model == index:
-                latencies = stats.latencies_ns(chunk)
-                every.append(latencies)
-                clean.append(latencies[~stats.disturbed(chunk, measurement.subject.threads)])
-    found = np.concatenate(clean)
-    return found if len(found) else np.concatenate(every)
+def _clean_latencies_ns(measurement: Measurement, found: Estimate) -> stats.Floats:
+    """Return the undisturbed samples of the repetitions that the estimate rests on."""
+    clean = []
+    for repetition, judged in zip(measurement.repetitions, found.judged, strict=True):
+        if judged in found.used:
+            index = candidate_index(repetition, measurement.subject.model_sha256)
+            chunks = [chunk for chunk in repetition.data.chunks if chunk.model == index]
+            latencies = np.concatenate([stats.latencies_ns(chunk) for chunk in chunks])
+            flags = np.concatenate([stats.disturbed(chunk, measurement.subject.threads) for chunk in chunks])
+            clean.append(stats.clean_or_all(latencies, flags))
+    return np.concatenate(clean)
 
 
 def _warnings(measurement: Measurement, found: Estimate, context: Context, asked: float) -> tuple[str, ...]:

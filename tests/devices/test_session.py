@@ -105,7 +105,7 @@ def test_more_threads_than_cores_are_an_error() -> None:
 def test_an_interpreter_that_is_not_there_is_an_error() -> None:
     with pytest.raises(AgentError, match="not installed") as error:
         Session.open(replace(LOCAL, python="/usr/bin/python3", runtime="tflite-runtime"))
-    assert "doctor" in error.value.hint
+    assert "devices.toml" in error.value.hint
 
 
 def test_a_session_that_failed_to_open_leaves_no_agent() -> None:

@@ -137,6 +137,7 @@ def test_an_a_a_test_tells_what_the_rig_can_see(tested: tuple[AAReport, list[Pro
     assert LEAST <= report.visits <= PAIRS
     assert report.false_positive_rate == report.false_positives / PAIRS
     assert 0 < report.smallest_difference < 1
+    assert report.between_visit_spread is not None
     assert 0 <= report.between_visit_spread < 1
     assert report.latency_ms < 0.05
 

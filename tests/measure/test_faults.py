@@ -101,7 +101,7 @@ def test_a_crash_in_the_runtime_is_stored_with_its_last_words(faults: Done) -> N
 def test_a_hang_is_stored_with_its_deadline(faults: Done) -> None:
     failure = faults.failure("endless")
     assert failure.kind == "TimedOut"
-    assert "did not end within 10 s" in failure.message
+    assert "did not end within 20 s" in failure.message
     assert "--max-time" in faults.error("endless")
 
 
@@ -136,7 +136,7 @@ def test_the_death_of_the_agent_costs_one_model(tmp_path: Path) -> None:
     (failed,) = [result for result in found if isinstance(result, FailedResult)]
     assert "SIGKILL" in failed.error
     (measured,) = [result for result in found if isinstance(result, Result)]
-    assert measured.latency_ms > 0
+    assert measured.core == max(os.sched_getaffinity(0))
     with Store.open(tmp_path / "results", read_only=True) as store:
         (row,) = [row for row in store.rows() if row.outcome == "failed"]
     assert row.failure is not None

@@ -15,10 +15,11 @@ import pytest
 
 from harness.devices.inventory import Device
 from harness.devices.session import Session
-from harness.measure.context import REFERENCE_NAMES, Context
+from harness.measure.context import REFERENCE_NAMES
 from harness.measure.drift import References
 from harness.measure.rig import Rig, kept_off, other_cores
 from harness.measure.store import BASELINE_SESSIONS, Spread, Store
+from harness.measure.summary import Context
 from tests.measure.test_stats_given import CONDITIONS
 
 ALLOWED = os.sched_getaffinity(0)

@@ -111,8 +111,8 @@ def test_a_burst_that_passes_is_no_shift() -> None:
 
 
 def test_too_few_samples_show_no_shift() -> None:
-    assert shift(np.array([1.0] * 11 + [2.0] * 12)) == 0
-    assert shift(np.array([1.0] * 12 + [2.0] * 12)) == 1
+    assert shift(np.array([1.0] * 3 + [2.0] * 4)) == 0
+    assert shift(np.array([1.0] * 4 + [2.0] * 4)) == 1
 
 
 SOUND = RepetitionEstimate(latency_ns=1e5, runs=100, samples=100, disturbed=0, shift=0.0, slowest_frequency=None)
@@ -175,7 +175,7 @@ def test_an_interval_holds_its_centre_which_lies_among_the_repetitions(values: l
 def test_an_interval_scales_with_its_unit(values: list[float], unit: float) -> None:
     one, other = interval(values, 0.01), interval([value * unit for value in values], 0.01)
     assert other.centre == pytest.approx(one.centre * unit)
-    assert other.half_width == pytest.approx(one.half_width, abs=1e-9)
+    assert other.half_width == pytest.approx(one.half_width, rel=1e-9, abs=1e-9)
 
 
 def test_one_stray_repetition_hardly_moves_the_centre() -> None:

@@ -14,7 +14,7 @@ from harness.measure.samples import Failure, Subject, TimedRepetition
 from harness.measure.schema import pack, unpack
 from harness.measure.store import Spread, Store
 from latency_agent.protocol import Chunk, Conditions, Repetition
-from tests.measure.test_store_given import MODELS, PROVENANCE, SESSION, SOLO, SUBJECT, measured, raw, repetition, timed
+from tests.measure.test_store_given import LONG_AGO, MODELS, PROVENANCE, SESSION, SOLO, SUBJECT, measured, raw, repetition, timed
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TIMES = st.lists(st.one_of(INT64, st.integers(0, 10**6)), max_size=20).map(tuple)
@@ -91,13 +91,13 @@ def test_an_unfinished_benchmark_is_found_and_gone_on_with_in_a_later_session(st
     store.add_repetition(benchmark, timed(first, 1))
 
     second = store.start_session(SESSION)
-    assert store.unfinished(SUBJECT) == benchmark
-    assert store.unfinished(replace(SUBJECT, threads=2)) is None
+    assert store.unfinished(SUBJECT, since=LONG_AGO) == benchmark
+    assert store.unfinished(replace(SUBJECT, threads=2), since=LONG_AGO) is None
     assert store.repetitions(benchmark) == (timed(first, 1),)
     assert list(store.finished(SUBJECT)) == []
     store.add_repetition(benchmark, timed(second, 2))
     store.finish(benchmark)
-    assert store.unfinished(SUBJECT) is None
+    assert store.unfinished(SUBJECT, since=LONG_AGO) is None
     assert [each.session for each in next(store.finished(SUBJECT)).repetitions] == [first, second]
 
 
@@ -114,7 +114,7 @@ def test_finished_measurements_come_newest_first_and_without_failures(store: Sto
         (old, "measured"),
     ]
     assert next(store.rows()).failure == Failure("AgentDied", "segfault", "Fatal")
-    assert store.unfinished(SUBJECT) is None
+    assert store.unfinished(SUBJECT, since=LONG_AGO) is None
 
 
 def test_rows_are_chosen_by_device_model_and_time(store: Store) -> None:

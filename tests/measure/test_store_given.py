@@ -14,6 +14,7 @@ from harness.measure.samples import Provenance, Subject, TimedRepetition
 from harness.measure.store import FILE_NAME, Session, Store
 from latency_agent.protocol import Chunk, Conditions, Core, Facts, InputShape, Output, Repetition, SoloResult
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 MODELS = ("11" * 32, "22" * 32, "ab" * 32)
 CORES = (Core(0, 512, None, (0, 1), allowed=True), Core(1, 1024, 2_000_000, (0, 1), allowed=False))
 FACTS = Facts("77" * 32, "Cortex-A76", CORES, "6.6.1", "Debian 12", 2**33, None, 2**21)

@@ -20,7 +20,7 @@ import pytest
 from harness.errors import StoreError
 from harness.measure.migrations import opening
 from harness.measure.store import FILE_NAME, Store
-from tests.measure.test_store_given import FACTS, PROVENANCE, SESSION, SOLO, SUBJECT, measured, raw, repetition, timed
+from tests.measure.test_store_given import FACTS, LONG_AGO, PROVENANCE, SESSION, SOLO, SUBJECT, measured, raw, repetition, timed
 
 # Python 3.12 and later warn of the threads of the linear algebra library, which the children do not use.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -53,7 +53,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_committed(tmp_path: Path) -
     def write_on(folder: Path, first_seed: int, pipe: int) -> None:
         with Store.open(folder) as store:
             session = store.start_session(SESSION)
-            benchmark = store.unfinished(SUBJECT) or store.start_benchmark(session, SUBJECT, PROVENANCE)
+            benchmark = store.unfinished(SUBJECT, since=LONG_AGO) or store.start_benchmark(session, SUBJECT, PROVENANCE)
             if store.solo(benchmark) is None:
                 store.add_solo(benchmark, SOLO, "n")
             for seed in range(first_seed, first_seed + 10_000):
@@ -75,7 +75,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_committed(tmp_path: Path) -
     assert len(committed) > kills
 
     with Store.open(tmp_path) as store:
-        benchmark = store.unfinished(SUBJECT)
+        benchmark = store.unfinished(SUBJECT, since=LONG_AGO)
         assert benchmark is not None
         stored = store.repetitions(benchmark)
         assert all(each.data == repetition(each.data.wall_ns) for each in stored)  # wall_ns is the seed
@@ -168,7 +168,7 @@ def test_a_file_size_limit_is_a_store_error_and_what_was_stored_stays(tmp_path: 
         told = os.read(pipe, 1 << 16)
     assert told.endswith(b".!")
     with Store.open(tmp_path) as store:
-        benchmark = store.unfinished(SUBJECT)
+        benchmark = store.unfinished(SUBJECT, since=LONG_AGO)
         assert benchmark is not None
         assert len(store.repetitions(benchmark)) == len(told) - 1
 

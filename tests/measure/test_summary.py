@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from harness.measure.context import Context
 from harness.measure.drift import References
 from harness.measure.result import VERDICTS
 from harness.measure.samples import Measurement, TimedRepetition
-from harness.measure.summary import Estimate, candidate_index, estimate, summarise
+from harness.measure.summary import Context, Estimate, candidate_index, estimate, summarise
 from latency_agent.protocol import Repetition
 from tests.measure.test_stats_given import around, benchmarked, chunk, repetition
 from tests.measure.test_store_given import MODELS, PROVENANCE, SOLO, SUBJECT
