@@ -62,8 +62,8 @@ def bench(
     MODEL is a .tflite file, a .keras or .h5 file, a SavedModel folder, or a name such as mobilenet_v2 or
     mobilenet_v2:width=0.5,resolution=160.
 
-    --json prints a list with one object per MODEL, in the order given. A model that failed is an object with `model` and `error`; the
-    others are still printed, and the exit code is 1.
+    --json prints a list with one object per MODEL, in the order given. A model that failed is an object with `model`, `error`
+    and `stderr_tail`, the last words of its worker; the others are still printed, and the exit code is 1.
 
     --samples adds to each object `samples`: a list with one object per repetition, which holds `repetition` and one list per column:
     chunk, model (a SHA-256), role (candidate or reference), start_ns, wall_ns, cpu_ns, repeats, latency_ns, switches, disturbed.
@@ -138,6 +138,7 @@ def report(
 
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedResult)]
     for failure in failed:
-        options.print_error(failure.error if failure.error.startswith(failure.model) else f"{failure.model}: {failure.error}")
+        message = failure.error if failure.error.startswith(failure.model) else f"{failure.model}: {failure.error}"
+        options.print_error(message, stderr_tail=failure.stderr_tail)
     if failed:
         click.get_current_context().exit(1)

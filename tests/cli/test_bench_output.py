@@ -75,7 +75,7 @@ def test_a_failed_model_is_an_object_between_the_others_and_exits_1(printed: Cal
     assert outcome.exit_code == 1
     rows = json.loads(outcome.stdout)
     assert [row["model"] for row in rows] == ["a", "broken.tflite", "b"]
-    assert set(rows[1]) == {"model", "error"}
+    assert set(rows[1]) == {"model", "error", "stderr_tail"}
     assert outcome.stderr.count("error: ") == 1
 
 
@@ -92,6 +92,11 @@ def test_the_table_is_on_stdout_and_failures_below_it_on_stderr(printed: Callabl
     for words in ("3.412 ms ±0.94%", "2400 x 5", "reference kernels ran part of the model", "random weights"):
         assert words in outcome.stdout
     assert outcome.stderr == "error: broken.tflite: the file is empty\n  Give a model that is whole.\n"
+
+
+def test_the_last_words_of_a_failed_models_worker_are_printed(printed: Callable[..., Result]) -> None:
+    outcome = printed([result.FailedResult("a.tflite", "local: the worker died of SIGSEGV", "one\ntwo")])
+    assert outcome.stderr == "error: a.tflite: local: the worker died of SIGSEGV\n  | one\n  | two\n"
 
 
 def test_where_all_failed_there_is_no_table(printed: Callable[..., Result]) -> None:
