@@ -22,6 +22,7 @@ LAYERS = (
     ("devices",),
     ("convert",),
     ("networks",),
+    ("files",),
     ("errors",),
 )
 DEPTH = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}

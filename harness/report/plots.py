@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConfigError
+from harness.files import check_writable, whole_file
 from harness.report import numbers
-from harness.report.files import check_writable, whole_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.report.files import whole_file
+from harness.files import whole_file
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
