@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,17 +19,11 @@ from typing import Any
 from benchmarks import figures, rigs
 from harness.convert.children import environment, pinned
 from harness.convert.warm_worker import WarmWorker
-from harness.convert.worker import Job
+from harness.convert.worker import Job, claim_stdout, load_tensorflow
 from harness.measure.rig import other_cores
 
 GOAL_S = 1.5
 OURS, THEIRS = "harness", "from_keras_model"
-_WORKER_ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-}
 
 
 def main() -> None:
@@ -76,9 +69,9 @@ def child(way: str, cores: tuple[int, ...]) -> subprocess.Popen[str]:
     """Return a process that answers a line with a seed by a line with its seconds."""
     figures.FOLDER.mkdir(parents=True, exist_ok=True)
     argv = pinned([sys.executable, "-m", "benchmarks.conversion", way], cores)
-    env = environment() | _WORKER_ENVIRONMENT
     with last_words(way).open("w") as stderr:
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, text=True, cwd=figures.ROOT)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=stderr, env=environment(), text=True, cwd=figures.ROOT)
 
 
 def last_words(way: str) -> Path:
@@ -110,13 +103,10 @@ def whole_job(worker: WarmWorker) -> float:
 
 def serve(way: str) -> None:
     """Convert a network per line of stdin, its weights by that line's seed."""
-    wire = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    wire = claim_stdout()
+    load_tensorflow()
     import keras
-    import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(len(os.sched_getaffinity(0)))
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     for line in sys.stdin:
         keras.backend.clear_session()
         keras.utils.set_random_seed(int(line))

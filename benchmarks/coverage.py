@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
+from typing import Any
 
 from benchmarks import figures, rigs
 
@@ -15,6 +17,8 @@ def main() -> None:
     """Take the results and truth processes that are missing, in turn, then count."""
     options = figures.arguments(__doc__, model="mobilenet_v2", count=100, truths=60, minutes=60.0, aa_pairs=40)
     state = figures.State("coverage", options, model=options.model)
+    if len(state.rows("result")) + len(state.rows("truth")) < options.count + options.truths:
+        state.refuse_after_a_pause()
     state.set_up(options.model, options.aa_pairs)
     pace = figures.Pace(options.minutes, options.count + options.truths)
     while (results := len(state.rows("result"))) + (truths := len(state.rows("truth"))) < options.count + options.truths:
@@ -45,8 +49,10 @@ def report(options: figures.Options, state: figures.State) -> None:
     truths = state.column("truth", "ns")
     truth = statistics.median(truths) / 1e6
     results = state.rows("result")
-    held = [low <= truth <= high for low, high in (row["interval_ms"] for row in results)]
-    half_widths = [(high - low) / 2 / row["latency_ms"] for row in results for low, high in (row["interval_ms"],)]
+    intervals = [row["interval_ms"] for row in results]
+    held = [interval is not None and interval[0] <= truth <= interval[1] for interval in intervals]
+    half_widths = [half_width_of(row) for row in results]
+    without = intervals.count(None)
     half = len(results) // 2
     groups = {"all": held, "first half": held[:half], "second half": held[half:]}
     for verdict in Counter(row["verdict"] for row in results):
@@ -59,12 +65,21 @@ def report(options: figures.Options, state: figures.State) -> None:
     cvs = [figures.cv(values) for values in (truths, state.column("result", "latency_ms"))]
     figures.finish(
         options,
-        figure=f"{sum(held)} of {len(held)} intervals hold the truth ({share:.0%}), median half-width {half_width:.1%}",
+        figure=f"{sum(held)} of {len(held)} intervals hold the truth ({share:.0%}; {without} results without one), "
+        f"median half-width {half_width:.1%}, over {state.span('result', 'truth')}",
         compared=f"the median of {len(truths)} processes, {truth:.4f} ms; CV of processes {cvs[0]:.1%}, of results {cvs[1]:.1%}",
         goal=f"{SHARES[0]:.0%} to {SHARES[1]:.0%}, half-width {HALF_WIDTH:.0%} or less",
         met=SHARES[0] <= share <= SHARES[1] and half_width <= HALF_WIDTH,
         commits=state.commits(),
     )
+
+
+def half_width_of(row: dict[str, Any]) -> float:
+    """Return the interval's half-width over the latency; no interval is one without bounds."""
+    if row["interval_ms"] is None:
+        return math.inf
+    low, high = row["interval_ms"]
+    return float((high - low) / 2 / row["latency_ms"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What disturbance does to results: a busy loop on the measuring core half the time, and memory traffic on the other core.
 
 Runs come in blocks of four in random order: one of each disturbance and two on the quiet machine, whose median is the quiet latency.
+Each run has a copy of the store as the set-up left it, so that all are judged by the same quiet sessions.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main() -> None:
     options = figures.arguments(__doc__, model="mobilenet_v2", count=20)
     state = figures.State("disturbance", options, model=options.model)
     state.set_up(options.model)
-    with rigs.rig(state.folder) as rig:
+    with state.store_as_set_up() as store, rigs.rig(store) as rig:
         core, cache_bytes = rig.session.placement.cores[0], rig.session.facts.last_level_cache_bytes or 64 << 20
     commands = {
         "busy loop": [BUSY, str(core)],
@@ -57,8 +58,8 @@ def main() -> None:
     for position in range(len(state.rows("run")), options.count * len(BLOCK)):
         block = random.Random(position // len(BLOCK)).sample(BLOCK, len(BLOCK))
         way = block[position % len(BLOCK)]
-        with running(commands.get(way)):
-            result = state.bench(options.model)
+        with state.store_as_set_up() as store, running(commands.get(way)):
+            result = state.bench(options.model, store)
         fields = ("latency_ms", "latency_corrected_ms", "disturbed_share", "reference_drift", "verdict")
         state.add("run", way=way, **{field: result[field] for field in fields})
     report(options, state)

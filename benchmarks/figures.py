@@ -9,9 +9,11 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ FOLDER = ROOT / "results" / "benchmarks"
 FIGURES = ROOT / "benchmarks" / "FIGURES.md"
 WARM_UP_SESSIONS = 5
 Options = argparse.Namespace
+MOST_PAUSED = timedelta(minutes=15)
 _MOST_BUSY = 0.05
 _OBSERVED_S = 3.0
 _HELP = {
@@ -82,6 +85,17 @@ class State:
         if not known:
             self.add("settings", settings=settings)
 
+    def refuse_after_a_pause(self) -> None:
+        """Exit where the last row is too old for more of the same stretch of time."""
+        last = self._rows[-1]["at"]
+        if datetime.now(UTC) - datetime.fromisoformat(last) > MOST_PAUSED:
+            sys.exit(f"{self._path} ends at {last}, and what it holds is to be of one stretch of time: say --restart to begin anew")
+
+    def span(self, *kinds: str) -> str:
+        """Return over how many minutes the rows of these kinds were added."""
+        times = [datetime.fromisoformat(row["at"]) for row in self._rows if row["kind"] in kinds]
+        return f"{(times[-1] - times[0]).total_seconds() / 60:.0f} min"
+
     def _load(self) -> list[dict[str, Any]]:
         if not self._path.exists():
             return []
@@ -109,15 +123,21 @@ class State:
         self._rows.append(row)
         say(f"{kind} {len(self.rows(kind))}: " + ", ".join(f"{name} {_short(value)}" for name, value in fields.items()))
 
-    def harness(self, command: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Any:
-        """Return what `harness COMMAND ... --json` prints, its measurements kept in this state's folder; exits where it fails."""
-        argv = [str(Path(sys.executable).parent / "harness"), command, *arguments, "--json", "--results", str(self.folder)]
+    def harness(self, command: str, *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Any:
+        """Return what `harness COMMAND ... --json` prints; exits where it fails. It measures into `folder`, else into this state's."""
+        argv = [str(Path(sys.executable).parent / "harness"), command, *arguments, "--json", "--results", str(folder or self.folder)]
         return json.loads(output(argv, environment))
 
-    def bench(self, model: str) -> dict[str, Any]:
+    def bench(self, model: str, folder: Path | None = None) -> dict[str, Any]:
         """Return the result of one fresh benchmark at default settings."""
-        result: dict[str, Any] = self.harness("bench", model, "--fresh")[0]
+        result: dict[str, Any] = self.harness("bench", model, "--fresh", folder=folder)[0]
         return result
+
+    @contextmanager
+    def store_as_set_up(self) -> Iterator[Path]:
+        """Give a copy of the results folder as the set-up left it; what is measured into it is gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix=f"{self.folder.name}-", dir=FOLDER) as made:
+            yield Path(shutil.copytree(self.folder, made, dirs_exist_ok=True))
 
     def set_up(self, model: str, aa_pairs: int = 0) -> None:
         """Give the store what a rig in use has: a baseline of its references and, where asked, the spread between visits."""
@@ -125,6 +145,8 @@ class State:
             self.add("warm-up", latency_ms=self.bench(model)["latency_ms"])
         if aa_pairs and not self.rows("aa"):
             found = self.harness("aa", model, "--pairs", str(aa_pairs))
+            if found["between_visit_spread"] is None:
+                sys.exit(f"only {found['visits']} visits of the A/A test were undisturbed, too few to set the rig up with")
             self.add("aa", spread=found["between_visit_spread"], false_positives=found["false_positives"], pairs=found["pairs"])
 
     def commits(self) -> str:
