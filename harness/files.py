@@ -16,7 +16,7 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", "Name a file in it.")
     if not path.parent.is_dir():
-        raise ConfigError(f"{path.parent} is not a folder, so {path.name} cannot be written there", "Create the folder first.")
+        raise ConfigError(f"{path} cannot be written: {path.parent} is not a folder", "Create the folder first.")
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{path.parent} cannot be written to", "Choose another folder, or change its permissions.")
 

@@ -19,8 +19,7 @@ from typing import Any
 
 import uv
 
-from harness.convert.cache import cache_dir as cache_dir  # noqa: PLC0414 - asked for here too
-from harness.convert.cache import workspace
+from harness.convert.cache import cache_dir, workspace
 from harness.errors import ConfigError, HarnessError
 from latency_agent import protocol
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness.convert.cache import cache_dir
 from harness.convert.model import Model
 from harness.devices.inventory import Device
-from harness.devices.provision import agent_archive, cache_dir, runtime_python
+from harness.devices.provision import agent_archive, runtime_python
 from harness.devices.transport import Stream, Transport, open_transport
 from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, DeviceError, ProtocolMismatch, TimedOut
 from latency_agent import protocol

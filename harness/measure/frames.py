@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError
+from harness.files import whole_file
 from harness.measure import stats
 from harness.measure.context import context_of
 from harness.measure.result import Result
@@ -143,15 +143,8 @@ def export(frame: pd.DataFrame, path: Path) -> None:
     write = writers.get(path.suffix.lower())
     if write is None:
         raise ConfigError(f"cannot export to {path}: unknown kind of file {path.suffix!r}", f"Known are {', '.join(writers)}.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            write(part)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}", "Give a file in a folder that exists and that you may write.") from error
+    with whole_file(path) as draft:
+        write(draft)
 
 
 def _store(inventory: Path | None, results: Path | None) -> Store:
