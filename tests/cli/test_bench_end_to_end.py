@@ -166,7 +166,7 @@ def failures(rig: Rig) -> subprocess.CompletedProcess[str]:
 def test_a_bad_model_has_one_clear_error(failures: subprocess.CompletedProcess[str], name: str) -> None:
     assert failures.returncode == 1
     row = next(row for row in json.loads(failures.stdout) if row["model"] == name)
-    assert set(row) == {"model", "error"}
+    assert set(row) == {"model", "error", "stderr_tail"}
     for words in BAD_MODELS[name]:
         assert words in f"{name}: {row['error']}"
     assert len([line for line in failures.stderr.splitlines() if line.startswith("error:") and name in line]) == 1
@@ -190,7 +190,7 @@ def test_a_worker_that_hangs_is_ended_by_its_deadline(rig: Rig) -> None:
     done = rig.run("bench", "hanging.tflite", "add.tflite", "--json", "--max-time", "2")
     assert done.returncode == 1
     failed, good = json.loads(done.stdout)
-    assert set(failed) == {"model", "error"}
+    assert set(failed) == {"model", "error", "stderr_tail"}
     assert good["latency_ms"] > 0
 
 
