@@ -87,7 +87,7 @@ def bench(
             _Job(_name(model), converter.submit(model, precision=precision, shapes=shapes or {}, calibration=calibration))
             for model in given
         ]
-        loop = _Loop(rig, config, progress or (lambda _: None))
+        loop = _Loop(rig, config, tell)
         loop.run(jobs)
     return [job.outcome for job in jobs if job.outcome is not None]
 
