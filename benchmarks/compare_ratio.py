@@ -15,8 +15,9 @@ def main() -> None:
     state = figures.State("compare_ratio", options, model=options.model, against=options.against)
     state.set_up(options.model)
     for _ in range(len(state.rows("round")), options.count):
-        compared = state.harness("compare", options.model, options.against)
-        a, b = state.bench(options.model), state.bench(options.against)
+        with figures.turn():
+            compared = state.harness("compare", options.model, options.against)
+            a, b = state.bench(options.model), state.bench(options.against)
         state.add(
             "round",
             ratio=compared["ratio"],

@@ -20,9 +20,8 @@ def main() -> None:
     if len(state.rows("result")) + len(state.rows("truth")) < options.count + options.truths:
         state.refuse_after_a_pause()
     state.set_up(options.model, options.aa_pairs)
-    pace = figures.Pace(options.minutes, options.count + options.truths)
-    while (results := len(state.rows("result"))) + (truths := len(state.rows("truth"))) < options.count + options.truths:
-        pace.wait()
+    for _ in figures.paced(options.minutes, options.count + options.truths, len(state.rows("result")) + len(state.rows("truth"))):
+        results, truths = len(state.rows("result")), len(state.rows("truth"))
         if truths * options.count <= results * options.truths and truths < options.truths:
             take_truth(state, options.model)
         else:

@@ -49,7 +49,7 @@ def main() -> None:
     options = figures.arguments(__doc__, model="mobilenet_v2", count=20)
     state = figures.State("disturbance", options, model=options.model)
     state.set_up(options.model)
-    with state.store_as_set_up() as store, rigs.rig(store) as rig:
+    with figures.turn(), state.store_as_set_up() as store, rigs.rig(store) as rig:
         core, cache_bytes = rig.session.placement.cores[0], rig.session.facts.last_level_cache_bytes or 64 << 20
     commands = {
         "busy loop": [BUSY, str(core)],
@@ -58,7 +58,7 @@ def main() -> None:
     for position in range(len(state.rows("run")), options.count * len(BLOCK)):
         block = random.Random(position // len(BLOCK)).sample(BLOCK, len(BLOCK))
         way = block[position % len(BLOCK)]
-        with state.store_as_set_up() as store, running(commands.get(way)):
+        with figures.turn(), state.store_as_set_up() as store, running(commands.get(way)):
             result = state.bench(options.model, store)
         fields = ("latency_ms", "latency_corrected_ms", "disturbed_share", "reference_drift", "verdict")
         state.add("run", way=way, **{field: result[field] for field in fields})

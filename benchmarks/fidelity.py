@@ -31,11 +31,11 @@ def main() -> None:
     state = figures.State("fidelity", options)
     models = rigs.models([small_model(state.folder), *ZOO])
     if len(state.rows("typical")) < len(models):
-        with rigs.rig(state.folder) as rig:
+        with figures.turn(), rigs.rig(state.folder) as rig:
             for model in models[len(state.rows("typical")) :]:
                 state.add("typical", model=model.name, ns=rigs.typical_ns(rig, model))
     typical: dict[str, float] = {row["model"]: row["ns"] for row in state.rows("typical")}
-    with rigs.rig(state.folder) as rig:
+    with figures.turn(), rigs.rig(state.folder) as rig:
         for position in range(len(state.rows("round")), options.count * len(models)):
             number, model = position // len(models), models[position % len(models)]
             state.add("round", model=model.name, **one_round(rig, model, typical[model.name], number))

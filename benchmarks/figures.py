@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ Options = argparse.Namespace
 MOST_PAUSED = timedelta(minutes=15)
 _MOST_BUSY = 0.05
 _OBSERVED_S = 3.0
+_YIELDED_S = 0.2  # flock serves nobody in order: whoever waits must come before who asks again
 _HELP = {
     "aa_pairs": "pairs of the A/A test that the rig is set up with",
     "against": "the model to compare with",
@@ -46,10 +48,31 @@ def arguments(description: str | None, **defaults: float | str) -> Options:
     parser.add_argument("--anyway", action="store_true", help="run on a busy machine too")
     options = parser.parse_args()
     if not options.anyway:
-        busy = busy_share(_OBSERVED_S)
+        with turn():
+            busy = busy_share(_OBSERVED_S)
         if busy > _MOST_BUSY:
             sys.exit(f"others keep this machine {busy:.0%} busy: wait for them to finish, or say --anyway")
     return options
+
+
+class _Turn:
+    depth = 0
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Hold the machine: of commands that run side by side one measures at a time, in the pauses of the others. Turns may nest."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "turn.lock").open("w") as file:
+        if _Turn.depth == 0:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        _Turn.depth += 1
+        try:
+            yield
+        finally:
+            _Turn.depth -= 1
+    if _Turn.depth == 0:
+        time.sleep(_YIELDED_S)
 
 
 def busy_share(seconds: float) -> float:
@@ -126,7 +149,8 @@ class State:
     def harness(self, command: str, *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Any:
         """Return what `harness COMMAND ... --json` prints; exits where it fails. It measures into `folder`, else into this state's."""
         argv = [str(Path(sys.executable).parent / "harness"), command, *arguments, "--json", "--results", str(folder or self.folder)]
-        return json.loads(output(argv, environment))
+        with turn():
+            return json.loads(output(argv, environment))
 
     def bench(self, model: str, folder: Path | None = None) -> dict[str, Any]:
         """Return the result of one fresh benchmark at default settings."""
@@ -154,17 +178,19 @@ class State:
         return " ".join(dict.fromkeys(row["commit"] for row in self._rows))
 
 
-class Pace:
-    """Spreads `units` over some minutes: unit i of this run begins no earlier than i shares after the first."""
+def paced(minutes: float, units: int, done: int) -> Iterator[int]:
+    """Yield the numbers of the units that are not done, each no earlier than its share of the minutes; one has the machine meanwhile.
 
-    def __init__(self, minutes: float, units: int) -> None:
-        self._share_s = 60 * minutes / units
-        self._next_s = time.monotonic()
-
-    def wait(self) -> None:
-        """Wait for the next unit's turn."""
-        time.sleep(max(0.0, self._next_s - time.monotonic()))
-        self._next_s += self._share_s
+    Units that are late follow each other in one turn.
+    """
+    share_s = 60 * minutes / units
+    start = time.monotonic() - done * share_s
+    while done < units:
+        time.sleep(max(0.0, start + done * share_s - time.monotonic()))
+        with turn():
+            while done < units and time.monotonic() >= start + done * share_s:
+                yield done
+                done += 1
 
 
 def output(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> str:

@@ -64,7 +64,7 @@ def main() -> None:
     state = figures.State("overhead", options)
     files = model_files(figures.FOLDER / "overhead-models", NAMES[: options.count])
     state.set_up(WARM_UP_MODEL, options.aa_pairs)
-    with tempfile.TemporaryDirectory() as scratch, state.store_as_set_up() as store:
+    with figures.turn(), tempfile.TemporaryDirectory() as scratch, state.store_as_set_up() as store:
         environment = {"HARNESS_CACHE": scratch}
         state.harness("bench", UNPACKED_BY, environment=environment, folder=store)
         times = Path(scratch) / "times.json"

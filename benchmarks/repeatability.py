@@ -28,13 +28,11 @@ def main() -> None:
         state.refuse_after_a_pause()
     state.set_up(options.model)
     model = rigs.models([options.model])[0]
-    pace = figures.Pace(options.minutes, options.count)
     if not state.rows("like"):  # what the tool is to do as we do; known before the first round, in which it may go first
         result = state.bench(options.model)
         state.add("like", core=result["core"], runs=result["runs"])
     like = state.rows("like")[0]
-    for position in range(len(state.rows("round")), options.count):
-        pace.wait()
+    for position in figures.paced(options.minutes, options.count, len(state.rows("round"))):
         ways: list[Callable[[], dict[str, Any]]] = [
             lambda: ours(state, options.model),
             lambda: {"tool_ms": tool.median_ms(model.path)},
