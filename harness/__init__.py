@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.errors import HarnessError
+    from harness.measure.aa import aa
     from harness.measure.benchmark import bench
-    from harness.measure.compare import aa, compare
+    from harness.measure.compare import compare
     from harness.measure.doctor import doctor
-    from harness.measure.frames import results, samples
+    from harness.measure.frames import comparisons, results, samples
     from harness.measure.result import AAReport, Comparison, FailedResult, Result
     from harness.report.plots import plot_samples
 
@@ -26,6 +27,7 @@ __all__ = [
     "aa",
     "bench",
     "compare",
+    "comparisons",
     "doctor",
     "plot_samples",
     "results",
@@ -38,9 +40,10 @@ _HOMES = {
     "FailedResult": "harness.measure.result",
     "HarnessError": "harness.errors",
     "Result": "harness.measure.result",
-    "aa": "harness.measure.compare",
+    "aa": "harness.measure.aa",
     "bench": "harness.measure.benchmark",
     "compare": "harness.measure.compare",
+    "comparisons": "harness.measure.frames",
     "doctor": "harness.measure.doctor",
     "plot_samples": "harness.report.plots",
     "results": "harness.measure.frames",

@@ -98,7 +98,7 @@ def aa(
     options.check_precision([model], precision)
 
     from harness.cli.progress import shown
-    from harness.measure.compare import aa as measure
+    from harness.measure.aa import aa as measure
     from harness.report import table
     from harness.report.encode import to_json
 

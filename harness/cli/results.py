@@ -18,6 +18,7 @@ from harness.cli import options
 )
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every column to a CSV file.")
 @click.option("--parquet", "parquet_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every column to a Parquet file.")
+@click.option("--comparisons", is_flag=True, help="List the comparisons instead.")
 @options.as_json
 @options.places
 def results(
@@ -26,11 +27,12 @@ def results(
     since: datetime | None,
     csv_file: Path | None,
     parquet_file: Path | None,
+    comparisons: bool,
     as_json: bool,
     inventory: Path | None,
     results_folder: Path | None,
 ) -> None:
-    """List the stored benchmarks, failures too: a row each."""
+    """List stored benchmarks, failures too, or comparisons."""
     targets = [name for name, given in (("--csv", csv_file), ("--json", as_json), ("--parquet", parquet_file)) if given]
     if len(targets) > 1:
         raise click.UsageError(f"{' and '.join(targets)} exclude each other: one form at a time.")
@@ -40,7 +42,8 @@ def results(
 
     from harness.measure import frames
 
-    frame = frames.results(device=device, model=model, since=since, inventory=inventory, results=results_folder)
+    stored = frames.comparisons if comparisons else frames.results
+    frame = stored(device=device, model=model, since=since, inventory=inventory, results=results_folder)
     export = csv_file or parquet_file
     if export is not None:
         frames.export(frame, export)
@@ -50,8 +53,8 @@ def results(
 
         options.print_json(rows_to_json(frame))
     elif frame.empty:
-        click.echo("nothing stored that fits; `harness bench MODEL` measures", err=True)
+        click.echo(f"nothing stored that fits; `harness {'compare A B' if comparisons else 'bench MODEL'}` measures", err=True)
     else:
         from harness.report import table
 
-        options.console().print(table.stored_table(frame))
+        options.console().print(table.compared_table(frame) if comparisons else table.stored_table(frame))

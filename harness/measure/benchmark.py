@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
@@ -24,12 +24,6 @@ from harness.measure.samples import Failure, Subject, TimedRepetition
 from harness.measure.store import Store
 from harness.measure.summary import Context, Estimate, estimate, summarise
 from latency_agent.protocol import SoloResult
-
-RESUMED_WITHIN = timedelta(hours=1)
-"""An interrupted benchmark that began longer ago is not gone on with: its repetitions are of another visit."""
-
-MOST_FLAWED = 4
-"""So many repetitions of one benchmark are measured again because something disturbed them; then the result stands with its verdict."""
 
 
 @dataclass
@@ -153,7 +147,7 @@ class _Loop:
                 return
         self._lease(job)
         store = self._rig.store
-        job.benchmark = store.unfinished(subject, since=datetime.now(UTC) - RESUMED_WITHIN)
+        job.benchmark = store.unfinished(subject, since=datetime.now(UTC) - plan.RESUMED_WITHIN)
         if job.benchmark is None or job.benchmark in self._taken:
             job.benchmark = store.start_benchmark(self._rig.stored_session, subject, self._rig.provenance(model, self._config))
         self._taken.add(job.benchmark)
@@ -214,7 +208,7 @@ class _Loop:
         sound = sum(not one.flaws for one in found.judged)
         flawed = len(found.judged) - sound
         if sound < plan.LEAST_REPETITIONS:
-            return flawed > MOST_FLAWED
+            return flawed > plan.MOST_FLAWED
         reached = found.interval.half_width
         latencies = [one.estimate.latency_ns for one in found.used]
         return reached is not None and (
@@ -231,8 +225,11 @@ class _Loop:
     def _fail(self, job: _Job, error: HarnessError) -> None:
         tail = error.stderr_tail if isinstance(error, DeviceError) else ""
         job.outcome = FailedResult(job.name, str(error), tail)
+        failure = Failure(type(error).__name__, error.message, tail)
         if job.benchmark is not None:
-            self._rig.store.fail(job.benchmark, Failure(type(error).__name__, error.message, tail))
+            self._rig.store.fail(job.benchmark, failure)
+        else:
+            self._rig.store.add_unmeasured(self._rig.device.name, job.name, failure)
         self._tell(job, "failed")
         if isinstance(error, AgentDied | TimedOut) and not self._rig.session.alive():
             self._leased = False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -13,18 +14,19 @@ from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError
 from harness.files import whole_file
 from harness.measure import stats
+from harness.measure.compare import comparison_of
 from harness.measure.context import context_of
-from harness.measure.result import Result
-from harness.measure.samples import Measurement
-from harness.measure.store import Row, Store
+from harness.measure.result import Comparison, Result
+from harness.measure.rows import Row, Unmeasured
+from harness.measure.samples import REFERENCES, Measurement
+from harness.measure.store import Store
 from harness.measure.summary import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REFERENCES = 2
-"""The first models of a repetition are the references; the rest are candidates."""
-
+_RESULT_PAIRS = {"interval_ms": ("interval_low_ms", "interval_high_ms")}
+_COMPARISON_PAIRS = {"interval": ("interval_low", "interval_high"), "measurement_ids": ("measurement_id_a", "measurement_id_b")}
 _DTYPES = {int: "Int64", float: "float64", bool: "boolean", str: "string", datetime: "datetime64[us, UTC]"}
 
 
@@ -49,6 +51,31 @@ def results(
         return results_frame(store, summarise=derive, device=device, model=model, since=since)
 
 
+def comparisons(
+    *,
+    device: str | None = None,
+    model: str | None = None,
+    since: datetime | None = None,
+    inventory: Path | None = None,
+    results: Path | None = None,
+) -> pd.DataFrame:
+    """Return the stored comparisons, a row each, the newest first: the fields of `Comparison`, pairs of values as two columns.
+
+    Only those with `device`, with `model` (a name), measured at `since` or later. The store is found as by `results`.
+    """
+    import pandas as pd
+
+    with _store(inventory, results) as store:
+        found = [comparison_of(store, pairing) for pairing in store.comparisons(kind="compare", outcome="measured")]
+    records = [
+        _of_comparison(one)
+        for one in found
+        if device in (None, one.device_a, one.device_b) and model in (None, one.a, one.b) and (since is None or one.measured_at >= since)
+    ]
+    columns = _columns(Comparison, _COMPARISON_PAIRS)
+    return pd.DataFrame(records, columns=list(columns)).astype(columns)
+
+
 def samples(measurement_id: int, *, inventory: Path | None = None, results: Path | None = None) -> pd.DataFrame:
     """Return the samples of one stored benchmark, a row each; `samples_frame` says which columns.
 
@@ -68,20 +95,22 @@ def results_frame(
 ) -> pd.DataFrame:
     """Return one row per stored benchmark that has ended, newest first, with what `summarise` derives from its samples.
 
-    The samples of comparisons are arranged otherwise, and left out.
+    The samples of comparisons are arranged otherwise, and left out. A model that failed before a benchmark of it could start has a row
+    with its error, and no measurement id.
 
     The columns are the fields of `Result`, but for `interval_ms`, which becomes `interval_low_ms` and `interval_high_ms`, and for
     lists, which become text; then `error_kind` and `error`, which only a failed benchmark has. What a row lacks is missing in it.
     """
     import pandas as pd
 
-    rows = store.rows(device=device, model=model, since=since)
-    columns = _columns()
+    columns = _result_columns()
     records = [
         _of_failure(row) if row.failure is not None else _of_result(summarise(store.measurement(row.id)))
-        for row in rows
+        for row in store.rows(device=device, model=model, since=since)
         if row.outcome != "unfinished" and row.subject.design == "benchmark"
     ]
+    records += map(_of_unmeasured, store.unmeasured(device=device, model=model, since=since))
+    records.sort(key=itemgetter("measured_at"), reverse=True)
     return pd.DataFrame(records, columns=list(columns)).astype(columns)
 
 
@@ -151,30 +180,48 @@ def _store(inventory: Path | None, results: Path | None) -> Store:
     return Store.open(results or load_inventory(inventory).results_dir, read_only=True)
 
 
-def _columns() -> dict[str, str]:
-    """Return the columns of a results frame, each with its type."""
+def _columns(kind: type, pairs: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Return a column for each field of a dataclass, with its type; two for one of `pairs`."""
     columns: dict[str, str] = {}
-    for name, hint in get_type_hints(Result).items():
-        if name == "interval_ms":
-            columns |= {"interval_low_ms": "float64", "interval_high_ms": "float64"}
+    for name, hint in get_type_hints(kind).items():
+        if name in pairs:
+            columns |= dict.fromkeys(pairs[name], "Int64" if hint == tuple[int, int] else "float64")
         else:
             columns[name] = next((dtype for kind, dtype in _DTYPES.items() if hint in (kind, kind | None)), "string")
-    return columns | {"error_kind": "string", "error": "string", "stderr_tail": "string"}
+    return columns
 
 
-def _of_result(result: Result) -> dict[str, object]:
-    record = {field.name: getattr(result, field.name) for field in fields(result)}
-    low, high = record.pop("interval_ms") or (None, None)
-    record |= {"interval_low_ms": low, "interval_high_ms": high}
-    record |= {"cores": _cores(result.cores), "warnings": "; ".join(result.warnings)}
+def _result_columns() -> dict[str, str]:
+    return _columns(Result, _RESULT_PAIRS) | {"error_kind": "string", "error": "string", "stderr_tail": "string"}
+
+
+def _record(value: Result | Comparison, pairs: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return the fields of a dataclass, each of `pairs` as two."""
+    record = {field.name: getattr(value, field.name) for field in fields(value)}
+    for name, columns in pairs.items():
+        record |= zip(columns, record.pop(name) or (None, None), strict=True)
     return record
 
 
-def _of_failure(row: Row) -> dict[str, object]:
+def _of_comparison(comparison: Comparison) -> dict[str, Any]:
+    return _record(comparison, _COMPARISON_PAIRS)
+
+
+def _of_result(result: Result) -> dict[str, Any]:
+    return _record(result, _RESULT_PAIRS) | {"cores": _cores(result.cores), "warnings": "; ".join(result.warnings)}
+
+
+def _of_unmeasured(row: Unmeasured) -> dict[str, Any]:
+    """Return what is known of a model that failed before a benchmark could start."""
+    known = {"model": row.model, "device": row.device, "from_store": True, "measured_at": row.failed_at}
+    return known | {"error_kind": row.failure.kind, "error": row.failure.message, "stderr_tail": row.failure.stderr_tail}
+
+
+def _of_failure(row: Row) -> dict[str, Any]:
     """Return what is known of a benchmark that gave no samples."""
     assert row.failure is not None
     known = asdict(row.provenance) | asdict(row.subject)
-    record = {name: known[name] for name in _columns() if name in known}
+    record = {name: known[name] for name in _result_columns() if name in known}
     return record | {
         "sha256": row.subject.model_sha256,
         "core": row.subject.cores[0],

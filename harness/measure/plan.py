@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from latency_agent.protocol import Facts, ModelFile, TimedTask
 
@@ -17,6 +18,10 @@ LEAST_REPETITIONS = 7
 COMPARE_PAIRS = 8
 COMPARE_CHUNK_NS = 60_000_000
 COMPARE_CHUNK_RUNS = 5
+MOST_FLAWED = 4
+"""So many repetitions of one benchmark are measured again because something disturbed them; then the result stands with its verdict."""
+RESUMED_WITHIN = timedelta(hours=1)
+"""An interrupted benchmark that began longer ago is not gone on with: its repetitions are of another visit."""
 _FLUSH_BYTES_WITHOUT_SYSFS = 64 << 20
 _SLOWEST_REPETITION_NS = 4_000_000_000
 _AROUND = (1, 0, 1)

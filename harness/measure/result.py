@@ -79,7 +79,7 @@ class Comparison:
     """Two candidates measured in alternation. `ratio` is latency of B over latency of A.
 
     `difference` is True where the 95% interval of the ratio leaves out 1. `sentence` says the outcome in plain words. `a_ms` and `b_ms` are
-    the medians seen while alternating.
+    the medians seen while alternating; the store finds the samples of both by `measurement_ids`.
     """
 
     a: str
@@ -97,6 +97,7 @@ class Comparison:
     sentence: str
     verdict: Verdict
     measured_at: datetime
+    measurement_ids: tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from harness.devices.session import Session
 from harness.errors import UnstableConditions, WrongOutput
 from harness.measure import drift, plan
 from harness.measure.context import REFERENCE_NAMES, context_of
+from harness.measure.rows import Session as StoredSession
 from harness.measure.samples import Provenance, Subject, TimedRepetition
-from harness.measure.store import Session as StoredSession
 from harness.measure.store import Store
 from harness.measure.summary import Context
 from latency_agent.protocol import SoloResult

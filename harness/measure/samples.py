@@ -9,6 +9,9 @@ from datetime import datetime
 
 from latency_agent.protocol import Facts, InputShape, Repetition, SoloResult
 
+REFERENCES = 2
+"""The first models of a repetition are the references; the rest are candidates."""
+
 METHOD_VERSION = 1
 """Raised whenever a change to how samples are taken makes new ones incomparable with stored ones."""
 

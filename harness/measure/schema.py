@@ -24,7 +24,7 @@ from harness.errors import StoreError
 from harness.measure.samples import Provenance, Subject
 from latency_agent import protocol
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: the schema that this module describes."""
 
 _DAMAGED = "The others are not. Measure this model again with --fresh."
@@ -262,11 +262,36 @@ class ReferenceRow(Base):
     median_ns: Mapped[float]
 
 
+class ComparisonRow(Base):
+    """Two benchmarks taken in alternation, the same one twice where a model was compared with itself on one device; over with `a`."""
+
+    __tablename__ = "comparisons"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    a: Mapped[int] = mapped_column(ForeignKey("benchmarks.id"))
+    b: Mapped[int] = mapped_column(ForeignKey("benchmarks.id"))
+    created_at: Mapped[datetime] = mapped_column(UTC_TIME)
+
+
+class UnmeasuredRow(Base):
+    """A model that failed before a benchmark of it could start: it has no SHA-256 yet."""
+
+    __tablename__ = "unmeasured"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    failed_at: Mapped[datetime] = mapped_column(UTC_TIME)
+    device: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Text)
+    stderr_tail: Mapped[str] = mapped_column(Text)
+
+
 class SpreadRow(Base):
-    """The spread between visits that an A/A test found on a device and runtime."""
+    """The spread between visits that an A/A test found; `settings_key` hashes device, runtime and settings."""
 
     __tablename__ = "spreads"
     id: Mapped[int] = mapped_column(primary_key=True)
+    settings_key: Mapped[str] = mapped_column(Text, index=True)
     fingerprint: Mapped[str] = mapped_column(Text)
     runtime: Mapped[str] = mapped_column(Text)
     runtime_version: Mapped[str] = mapped_column(Text)

@@ -10,70 +10,35 @@ import statistics
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, select
+from sqlalchemy.orm import aliased
 
 from harness.errors import StoreError
 from harness.measure.migrations import opening
+from harness.measure.rows import ComparisonKind, Outcome, Pairing, Row, Session, Solo, Spread, Unmeasured
 from harness.measure.samples import Failure, Measurement, Provenance, Subject, TimedRepetition
-from harness.measure.schema import BenchmarkRow, OutcomeRow, ReferenceRow, RepetitionRow, SessionRow, SoloRow, SpreadRow
-from latency_agent.protocol import Facts, SoloResult
+from harness.measure.schema import (
+    BenchmarkRow,
+    ComparisonRow,
+    OutcomeRow,
+    ReferenceRow,
+    RepetitionRow,
+    SessionRow,
+    SoloRow,
+    SpreadRow,
+    UnmeasuredRow,
+)
+from latency_agent.protocol import SoloResult
 
 FILE_NAME = "measurements.sqlite"
 BASELINE_SESSIONS = 5
 """How many sessions a reference model must have been seen in before it has a baseline."""
-
-Outcome = Literal["measured", "failed", "unfinished"]
-
-
-@dataclass(frozen=True)
-class Session:
-    """One live agent on one device."""
-
-    device: str
-    fingerprint: str
-    runtime: str
-    runtime_version: str
-    agent_sha256: str
-    facts: Facts
-
-
-@dataclass(frozen=True)
-class Solo:
-    """What is stored of the repetition that loads one model alone; `result` has no outputs."""
-
-    result: SoloResult
-    numbers: str
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far a model's medians lie apart from visit to visit: `relative_sd` of the median, from `visits` visits of an A/A test."""
-
-    fingerprint: str
-    runtime: str
-    runtime_version: str
-    relative_sd: float
-    visits: int
-    model: str
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class Row:
-    """One stored benchmark without its samples; `failure` is None unless it failed. `measured_at` is when it ended, else when it began."""
-
-    id: int
-    subject: Subject
-    provenance: Provenance
-    measured_at: datetime
-    outcome: Outcome
-    failure: Failure | None
 
 
 class Store:
@@ -131,15 +96,74 @@ class Store:
         with self._write() as connection:
             connection.execute(insert(RepetitionRow).values(benchmark=benchmark, **vars(repetition)))
 
-    def finish(self, benchmark: int) -> None:
-        """Store that a benchmark has all its samples: once a benchmark."""
+    def add_pair(self, pairing: Pairing, a: TimedRepetition, b: TimedRepetition) -> None:
+        """Store a repetition of each side of a comparison, or neither; both are the same one where they were taken in one process."""
+        sides = ((pairing.a, a),) if pairing.a == pairing.b else ((pairing.a, a), (pairing.b, b))
         with self._write() as connection:
-            connection.execute(insert(OutcomeRow).values(benchmark=benchmark, finished_at=datetime.now(UTC), ok=True))
+            connection.execute(insert(RepetitionRow), [{"benchmark": benchmark, **vars(side)} for benchmark, side in sides])
+
+    def finish(self, *benchmarks: int) -> None:
+        """Store that benchmarks have all their samples: once a benchmark."""
+        now = datetime.now(UTC)
+        with self._write() as connection:
+            connection.execute(insert(OutcomeRow), [{"benchmark": one, "finished_at": now, "ok": True} for one in benchmarks])
 
     def fail(self, benchmark: int, failure: Failure) -> None:
         """Store why a benchmark gave no measurement: once a benchmark."""
         with self._write() as connection:
             connection.execute(insert(OutcomeRow).values(benchmark=benchmark, finished_at=datetime.now(UTC), ok=False, **vars(failure)))
+
+    def add_unmeasured(self, device: str, model: str, failure: Failure) -> None:
+        """Store why no benchmark of a model could start."""
+        with self._write() as connection:
+            connection.execute(insert(UnmeasuredRow).values(failed_at=datetime.now(UTC), device=device, model=model, **vars(failure)))
+
+    def unmeasured(self, *, device: str | None = None, model: str | None = None, since: datetime | None = None) -> tuple[Unmeasured, ...]:
+        """Return the models that failed before a benchmark could start, the newest first; narrowed down as by `rows`."""
+        wanted = []
+        if device is not None:
+            wanted.append(UnmeasuredRow.device == device)
+        if model is not None:
+            wanted.append(UnmeasuredRow.model == model)
+        if since is not None:
+            wanted.append(UnmeasuredRow.failed_at >= since)
+        columns = (UnmeasuredRow.device, UnmeasuredRow.model, UnmeasuredRow.failed_at)
+        why = (UnmeasuredRow.kind, UnmeasuredRow.message, UnmeasuredRow.stderr_tail)
+        statement = select(*columns, *why).where(*wanted).order_by(UnmeasuredRow.id.desc())
+        with self._read() as connection:
+            return tuple(Unmeasured(*row[:3], Failure(*row[3:])) for row in connection.execute(statement))
+
+    def start_comparison(self, kind: ComparisonKind, a: int, b: int) -> Pairing:
+        """Store that two benchmarks are taken in alternation from now on."""
+        now = datetime.now(UTC)
+        statement = insert(ComparisonRow).values(kind=kind, a=a, b=b, created_at=now).returning(ComparisonRow.id)
+        with self._write() as connection:
+            return Pairing(connection.execute(statement).scalar_one(), kind, a, b, now)
+
+    def comparisons(
+        self, *, kind: ComparisonKind, outcome: Outcome, subjects: tuple[Subject, Subject] | None = None, since: datetime | None = None
+    ) -> tuple[Pairing, ...]:
+        """Return the comparisons of a kind that came to an outcome, the newest first.
+
+        Only those of these subjects, that began after `since`. Only who holds the device's lease may go on with an unfinished one.
+        """
+        ended = {"measured": OutcomeRow.ok, "failed": OutcomeRow.ok.is_(False), "unfinished": OutcomeRow.benchmark.is_(None)}
+        wanted = [ComparisonRow.kind == kind, ended[outcome]]
+        if since is not None:
+            wanted.append(ComparisonRow.created_at > since)
+        sides = (aliased(BenchmarkRow), aliased(BenchmarkRow))
+        if subjects is not None:
+            wanted += [side.subject_key == subject.key() for side, subject in zip(sides, subjects, strict=True)]
+        statement = (
+            select(ComparisonRow.id, ComparisonRow.a, ComparisonRow.b, ComparisonRow.created_at)
+            .join(sides[0], sides[0].id == ComparisonRow.a)
+            .join(sides[1], sides[1].id == ComparisonRow.b)
+            .outerjoin(OutcomeRow, OutcomeRow.benchmark == ComparisonRow.a)
+            .where(*wanted)
+            .order_by(ComparisonRow.id.desc())
+        )
+        with self._read() as connection:
+            return tuple(Pairing(row.id, kind, row.a, row.b, row.created_at) for row in connection.execute(statement))
 
     def unfinished(self, subject: Subject, since: datetime) -> int | None:
         """Return the newest benchmark of `subject` that began after `since` and has no outcome, to go on with; None without one.
@@ -245,22 +269,27 @@ class Store:
             seen = {row.session: row.median_ns for row in connection.execute(statement)}
         return statistics.median(seen.values()) if len(seen) >= BASELINE_SESSIONS else None
 
-    def add_spread(self, spread: Spread) -> None:
-        """Store what an A/A test found."""
+    def add_spread(self, subject: Subject, spread: Spread) -> None:
+        """Store what an A/A test found under the device, runtime and settings of `subject`."""
+        statement = insert(SpreadRow).values(
+            settings_key=_reference(subject, "spread").key(),
+            fingerprint=subject.fingerprint,
+            runtime=subject.runtime,
+            runtime_version=subject.runtime_version,
+            **vars(spread),
+        )
         with self._write() as connection:
-            connection.execute(insert(SpreadRow).values(**vars(spread)))
+            connection.execute(statement)
 
-    def spread(self, fingerprint: str, runtime: str, runtime_version: str) -> Spread | None:
-        """Return the newest spread between visits of a device and runtime, None before an A/A test."""
+    def spreads(self, subject: Subject) -> tuple[Spread, ...]:
+        """Return what A/A tests under the device, runtime and settings of `subject` found, the newest first."""
         statement = (
-            select(*(getattr(SpreadRow, field.name) for field in fields(Spread)))
-            .where(SpreadRow.fingerprint == fingerprint, SpreadRow.runtime == runtime, SpreadRow.runtime_version == runtime_version)
-            .order_by(SpreadRow.created_at.desc(), SpreadRow.id.desc())
-            .limit(1)
+            select(SpreadRow.relative_sd, SpreadRow.visits, SpreadRow.model, SpreadRow.created_at)
+            .where(SpreadRow.settings_key == _reference(subject, "spread").key())
+            .order_by(SpreadRow.id.desc())
         )
         with self._read() as connection:
-            row = connection.execute(statement).one_or_none()
-        return None if row is None else Spread(*row)
+            return tuple(Spread(*row) for row in connection.execute(statement))
 
     def _rows(self, *wanted: ColumnElement[bool]) -> Iterator[Row]:
         statement = (

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from harness.measure import drift, stats
 from harness.measure.result import VERDICTS, Result, Verdict
-from harness.measure.samples import Measurement, TimedRepetition
+from harness.measure.samples import REFERENCES, Measurement, TimedRepetition
 
+LEAST_SOUND = 3
 _LEAST_DELEGATED_SHARE = 0.5
 _NS_PER_MS = 1e6
 
@@ -27,6 +29,17 @@ class Context:
     baseline: drift.References | None
     baseline_then: drift.References | None
     spread: float | None
+
+
+class Flawed(Protocol):
+    """A repetition that was judged."""
+
+    @property
+    def flaws(self) -> tuple[stats.Flaw, ...]:
+        """What is wrong with it."""
+
+
+FlawedT = TypeVar("FlawedT", bound=Flawed)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ class Estimate:
 
 def candidate_index(repetition: TimedRepetition, sha256: str) -> int:
     """Return the index of a model among the candidates of a repetition."""
-    return repetition.models.index(sha256, 2)
+    return repetition.models.index(sha256, REFERENCES)
 
 
 def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, context: Context) -> Estimate:
@@ -74,15 +87,23 @@ def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, 
     for repetition, now in zip(repetitions, references, strict=True):
         found = stats.estimate_repetition(repetition.data, candidate_index(repetition, sha256), threads)
         judged.append(Judged(found, now, stats.flaws(found, drifted=drift.drifted(now, usual))))
-    sound = [one for one in judged if not one.flaws]
-    enough = len(sound) >= 3 and 2 * len(sound) >= len(judged)
-    used = sound if enough or len(sound) == len(judged) else judged
+    used, flaw = counted(judged)
     return Estimate(
         judged=tuple(judged),
-        used=tuple(used),
+        used=used,
         interval=stats.interval([one.estimate.latency_ns for one in used], context.spread or 0.0),
-        flaw=None if used is sound else _main_flaw(judged),
+        flaw=flaw,
     )
+
+
+def counted(judged: Sequence[FlawedT]) -> tuple[tuple[FlawedT, ...], stats.Flaw | None]:
+    """Return those that count, and what is wrong with them.
+
+    The sound ones count where there are 3 of them and they are at least half, else all do.
+    """
+    sound = tuple(one for one in judged if not one.flaws)
+    enough = len(sound) >= LEAST_SOUND and 2 * len(sound) >= len(judged)
+    return (sound, None) if enough or len(sound) == len(judged) else (tuple(judged), _main_flaw(judged))
 
 
 def summarise(measurement: Measurement, context: Context, *, from_store: bool, asked: float | None = None) -> Result:
@@ -140,7 +161,7 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
     )
 
 
-def _main_flaw(judged: Sequence[Judged]) -> stats.Flaw:
+def _main_flaw(judged: Sequence[Flawed]) -> stats.Flaw:
     counts = Counter(flaw for one in judged for flaw in one.flaws)
     return max(counts, key=lambda flaw: (counts[flaw], VERDICTS.index(flaw)))
 

@@ -218,7 +218,28 @@ def stored_table(frame: pd.DataFrame) -> RenderableType:
         low, high = row["interval_low_ms"], row["interval_high_ms"]
         interval = "" if low is None else numbers.times(low, high)
         outcome = verdict(row["verdict"]) if row["error"] is None else Text(row["error"].splitlines()[0], style="red")
-        measured_at = str(row["measured_at"])[:16].replace("T", " ")
         settings = ("" if row[name] is None else str(row[name]) for name in ("device", "precision", "threads"))
-        table.add_row(measured_at, row["model"], *settings, latency, interval, outcome)
+        table.add_row(_minute(row["measured_at"]), row["model"], *settings, latency, interval, outcome)
     return table
+
+
+def compared_table(frame: pd.DataFrame) -> RenderableType:
+    """Return stored comparisons, a row each."""
+    from harness.report.encode import rows_to_json
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("measured at", no_wrap=True)
+    for name in ("A", "B", "device"):
+        table.add_column(name, overflow="fold")
+    for name in ("B / A", "95% interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in rows_to_json(frame):
+        device = " / ".join(dict.fromkeys((row["device_a"], row["device_b"])))
+        ratio, interval = f"{row['ratio']:.4f}", f"{row['interval_low']:.4f} - {row['interval_high']:.4f}"
+        table.add_row(_minute(row["measured_at"]), row["a"], row["b"], device, ratio, interval, verdict(row["verdict"]))
+    return table
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")

@@ -71,8 +71,8 @@ def test_the_last_words_of_a_worker_are_printed(monkeypatch: pytest.MonkeyPatch)
     ("command", "said"),
     [
         ("bench", "interrupted: what was measured is stored; the same command goes on from there"),
-        ("compare", "interrupted: what was measured is stored"),
-        ("aa", "interrupted: what was measured is stored"),
+        ("compare", "interrupted: what was measured is stored; the same command goes on from there"),
+        ("aa", "interrupted: what was measured is stored; the same command goes on from there"),
         ("doctor", "interrupted"),
     ],
 )

@@ -20,8 +20,9 @@ from harness.errors import ConfigError, StoreError
 from harness.measure.benchmark import bench
 from harness.measure.plan import CANDIDATE_CHUNKS, benchmark_schedule
 from harness.measure.result import FailedResult, Progress, Result
+from harness.measure.rows import Row
 from harness.measure.samples import Measurement, TimedRepetition
-from harness.measure.store import Row, Store
+from harness.measure.store import Store
 from tests.cli import tiny_models
 from tests.measure.test_stats_given import benchmarked
 from tests.models import sigmoids

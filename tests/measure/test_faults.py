@@ -13,8 +13,9 @@ from harness.convert import cache
 from harness.convert.converter import prepare_tflite
 from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress, Result
+from harness.measure.rows import Row, Unmeasured
 from harness.measure.samples import Failure
-from harness.measure.store import Row, Store
+from harness.measure.store import Store
 from tests.agent.live import children, running
 from tests.cli import tiny_models
 from tests.models import endless, sigmoids
@@ -26,6 +27,7 @@ class Done:
 
     results: dict[str, Result | FailedResult]
     rows: dict[str, Row]
+    unmeasured: tuple[Unmeasured, ...]
     workers: set[int]
 
     def error(self, name: str) -> str:
@@ -56,7 +58,8 @@ def done(models: list[Path], results: Path, **how: float) -> Done:
     found = bench(models, results=results, progress=watch, **how)  # type: ignore[arg-type]
     with Store.open(results, read_only=True) as store:
         rows = {Path(row.provenance.model).stem: row for row in store.rows()}
-    return Done({path.stem: result for path, result in zip(models, found, strict=True)}, rows, workers)
+        unmeasured = store.unmeasured()
+    return Done({path.stem: result for path, result in zip(models, found, strict=True)}, rows, unmeasured, workers)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +115,11 @@ def test_a_wrong_output_is_a_failure(faults: Done) -> None:
 
 
 def test_a_model_that_cannot_be_prepared_is_no_failure_of_the_device(faults: Done) -> None:
-    assert "--shape" in faults.error("refused")
     assert "refused" not in faults.rows
+    (row,) = faults.unmeasured
+    assert Path(row.model).name == "refused.tflite"
+    assert (row.device, row.failure.kind) == ("local", "ConversionError")
+    assert "--shape" in faults.error("refused")
 
 
 def test_no_process_is_left(faults: Done) -> None:

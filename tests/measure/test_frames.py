@@ -103,6 +103,16 @@ def test_a_failure_is_a_row_that_says_why_and_has_no_latency(frame: pd.DataFrame
     assert frame["error"][1:].isna().all()
 
 
+def test_a_model_that_never_started_is_a_row_too(store: Store) -> None:
+    measured(store, (1,))
+    store.add_unmeasured("pi4", "broken.keras", Failure("ConversionError", "broken.keras: no layers", ""))
+    frame = results_frame(store, summarise=summarise)
+    assert list(frame["model"]) == ["broken.keras", "net"]
+    assert (frame["device"][0], frame["error_kind"][0], frame["error"][0]) == ("pi4", "ConversionError", "broken.keras: no layers")
+    assert frame[["measurement_id", "sha256", "latency_ms"]].loc[0].isna().all()
+    assert list(results_frame(store, summarise=summarise, model="broken.keras")["model"]) == ["broken.keras"]
+
+
 def test_columns_and_types_do_not_depend_on_what_is_stored(store: Store, frame: pd.DataFrame) -> None:
     empty = results_frame(store, summarise=summarise, device="unknown")
     assert len(empty) == 0

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import StoreError
+from harness.measure.rows import Outcome, Pairing, Spread
 from harness.measure.samples import Failure, Subject, TimedRepetition
 from harness.measure.schema import pack, unpack
-from harness.measure.store import Spread, Store
+from harness.measure.store import Store
 from latency_agent.protocol import Chunk, Conditions, Repetition
 from tests.measure.test_store_given import LONG_AGO, MODELS, PROVENANCE, SESSION, SOLO, SUBJECT, measured, raw, repetition, timed
 
@@ -161,13 +162,63 @@ def test_a_baseline_is_of_one_device_and_its_settings(store: Store, change: dict
     assert store.reference_baseline(changed, "r") is None
 
 
-def test_the_newest_spread_counts(store: Store) -> None:
-    spread = Spread("fp", "ai-edge-litert", "2.3.0", 0.012, 40, "net", datetime(2026, 1, 2, tzinfo=UTC))
-    assert store.spread("fp", "ai-edge-litert", "2.3.0") is None
-    store.add_spread(spread)
-    store.add_spread(replace(spread, relative_sd=0.5, created_at=datetime(2026, 1, 1, tzinfo=UTC)))
-    assert store.spread("fp", "ai-edge-litert", "2.3.0") == spread
-    assert store.spread("fp", "ai-edge-litert", "2.4.0") is None
+def test_spreads_come_back_newest_first(store: Store) -> None:
+    first = Spread(0.012, 40, "net", datetime(2026, 1, 2, tzinfo=UTC))
+    second = replace(first, relative_sd=0.5)
+    assert store.spreads(SUBJECT) == ()
+    store.add_spread(SUBJECT, first)
+    store.add_spread(SUBJECT, second)
+    assert store.spreads(replace(SUBJECT, model_sha256="ef" * 32, design="compare", shapes=())) == (second, first)
+
+
+@pytest.mark.parametrize("change", [{"threads": 2}, {"cores": (0,)}, {"governor": "powersave"}, {"cold": True}, {"runtime_version": "9"}])
+def test_a_spread_is_of_one_device_runtime_and_settings(store: Store, change: dict[str, object]) -> None:
+    store.add_spread(SUBJECT, Spread(0.012, 40, "net", datetime(2026, 1, 2, tzinfo=UTC)))
+    changed: Subject = replace(SUBJECT, **change)  # type: ignore[arg-type]
+    assert store.spreads(changed) == ()
+
+
+def test_a_model_that_never_started_is_kept_with_its_failure(store: Store) -> None:
+    failure = Failure("ConversionError", "broken.keras: no layers", "")
+    before = datetime.now(UTC)
+    store.add_unmeasured("pi4", "broken.keras", failure)
+    store.add_unmeasured("other", "more.keras", failure)
+    assert [(one.device, one.model, one.failure) for one in store.unmeasured(device="pi4")] == [("pi4", "broken.keras", failure)]
+    assert [one.model for one in store.unmeasured()] == ["more.keras", "broken.keras"]
+    assert store.unmeasured(model="broken.keras")[0].failed_at >= before
+    assert store.unmeasured(since=datetime.now(UTC) + timedelta(hours=1)) == ()
+
+
+def test_a_comparison_is_found_by_its_outcome_and_subjects(store: Store) -> None:
+    session = store.start_session(SESSION)
+    other = replace(SUBJECT, model_sha256="ef" * 32)
+    a, b = (store.start_benchmark(session, subject, PROVENANCE) for subject in (SUBJECT, other))
+    pairing = store.start_comparison("compare", a, b)
+
+    def found(outcome: Outcome, *subjects: Subject) -> tuple[Pairing, ...]:
+        pair = (subjects[0], subjects[1]) if subjects else None
+        return store.comparisons(kind="compare", outcome=outcome, subjects=pair)
+
+    assert found("unfinished") == found("unfinished", SUBJECT, other) == (pairing,)
+    assert found("unfinished", other, SUBJECT) == found("measured") == found("failed") == ()
+    assert store.comparisons(kind="aa", outcome="unfinished") == ()
+    assert store.comparisons(kind="compare", outcome="unfinished", since=datetime.now(UTC)) == ()
+    store.finish(a, b)
+    assert found("measured") == (pairing,)
+    assert found("unfinished") == ()
+    store.fail(store.start_comparison("compare", store.start_benchmark(session, SUBJECT, PROVENANCE), b).a, Failure("TimedOut", "late", ""))
+    assert [one.b for one in found("failed")] == [b]
+
+
+def test_a_pair_is_stored_whole_or_not_at_all(store: Store) -> None:
+    session = store.start_session(SESSION)
+    a, b = (store.start_benchmark(session, SUBJECT, PROVENANCE) for _ in range(2))
+    pairing = store.start_comparison("compare", a, b)
+    store.add_pair(pairing, timed(session, 1), timed(session, 2))
+    with pytest.raises(StoreError, match="FOREIGN KEY"):
+        store.add_pair(pairing, timed(session, 3), replace(timed(session, 4), session="unknown"))
+    assert store.repetitions(a) == (timed(session, 1),)
+    assert store.repetitions(b) == (timed(session, 2),)
 
 
 def test_what_cannot_be_stored_is_a_store_error_and_leaves_nothing(store: Store) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.measure.rows import Session
 from harness.measure.samples import Provenance, Subject, TimedRepetition
-from harness.measure.store import FILE_NAME, Session, Store
+from harness.measure.store import FILE_NAME, Store
 from latency_agent.protocol import Chunk, Conditions, Core, Facts, InputShape, Output, Repetition, SoloResult
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

@@ -19,13 +19,13 @@ NEXT = """
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
     op.add_column("spreads", sa.Column("pairs", sa.Integer))
-    op.execute("INSERT INTO spreads VALUES (1, 'fp', 'r', 'v', 0.5, 3, 'm', '2026-01-01', 7)")
+    op.execute("INSERT INTO spreads VALUES (1, 'fp', 'r', 'v', 0.5, 3, 'm', '2026-01-01', 'key', 7)")
 """
 
 
@@ -36,13 +36,13 @@ def tables(folder: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def next_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Migrations of a harness that knows one more than this one; `versions/r0002.py` is that one."""
+    """Migrations of a harness that knows one more than this one; `versions/r0003.py` is that one."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrations.FOLDER, folder)
-    (folder / "versions" / "r0002.py").write_text(NEXT)
+    (folder / "versions" / "r0003.py").write_text(NEXT)
     monkeypatch.setattr(migrations, "FOLDER", folder)
     for module in (migrations, opening):
-        monkeypatch.setattr(module, "HEAD", "0002")
+        monkeypatch.setattr(module, "HEAD", "0003")
     return folder
 
 
@@ -72,7 +72,7 @@ def test_an_older_schema_is_migrated_with_what_it_holds(tmp_path: Path, request:
     with Store.open(tmp_path) as store:
         assert list(store.finished(SUBJECT)) == held
     with raw(tmp_path) as database:
-        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
         assert database.execute("SELECT pairs FROM spreads").fetchall() == [(7,)]
 
 
@@ -89,9 +89,9 @@ def test_a_migration_that_does_not_end_leaves_the_store_as_it_was(tmp_path: Path
         measured(store, (1,))
     before = tables(tmp_path)
     folder: Path = request.getfixturevalue("next_folder")
-    (folder / "versions" / "r0002.py").write_text(NEXT + '    op.execute("INSERT INTO missing VALUES (1)")\n')
+    (folder / "versions" / "r0003.py").write_text(NEXT + '    op.execute("INSERT INTO missing VALUES (1)")\n')
     with pytest.raises(StoreError, match="no such table: missing"):
         Store.open(tmp_path)
     assert tables(tmp_path) == before
     with raw(tmp_path) as database:
-        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]

@@ -85,6 +85,7 @@ def comparison() -> Comparison:
         sentence="b.tflite is 10.0% slower than a.tflite.",
         verdict="steady",
         measured_at=datetime(2026, 11, 22, 18, 30, tzinfo=UTC),
+        measurement_ids=(3, 4),
     )
 
 

@@ -1,0 +1,249 @@
+"""Two candidates in alternation, process by process: opened, measured, stored as they come, judged."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+
+from harness.convert.converter import Converter, ModelLike
+from harness.convert.model import Model, Precision
+from harness.devices.inventory import load_inventory
+from harness.errors import DeviceError, HarnessError
+from harness.measure import drift, plan, stats
+from harness.measure.context import context_of
+from harness.measure.result import Phase, Progress
+from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.rows import ComparisonKind, Pairing
+from harness.measure.samples import REFERENCES, Failure, Measurement, Subject, TimedRepetition
+from harness.measure.store import Store
+from harness.measure.summary import counted
+from latency_agent.protocol import Repetition
+
+PROCESSES = 5
+Pair = tuple[TimedRepetition, TimedRepetition]
+"""A repetition of A and one of B: twice the same one where one process alternated both."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two candidates, on its device."""
+
+    rig: Rig
+    model: Model
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process, or one pair of processes, says: latencies in nanoseconds, ratios of B over A per pair of chunks."""
+
+    a_ns: float
+    b_ns: float
+    ratios: tuple[float, ...]
+    flaws: tuple[stats.Flaw, ...]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One comparison, judged; `used` are the processes that count. `flaw` is None unless too few of them are sound."""
+
+    pairing: Pairing
+    judged: tuple[Process, ...]
+    used: tuple[Process, ...]
+    flaw: stats.Flaw | None
+
+    def ratio(self) -> stats.Ratio:
+        """Return how slow B is over A, from 3 or more processes."""
+        return stats.ratio_of_pairs([process.ratios for process in self.used])
+
+    def complete(self, processes: int) -> bool:
+        """Return whether so many processes were undisturbed, or too many were not."""
+        flawed = sum(bool(process.flaws) for process in self.judged)
+        return len(self.judged) - flawed >= processes or flawed > plan.MOST_FLAWED
+
+
+def open_sides(
+    stack: ExitStack,
+    models: tuple[ModelLike, ModelLike],
+    *,
+    devices: Sequence[str],
+    precision: Precision | None,
+    threads: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    calibration: Path | None,
+    inventory: Path | None,
+    results: Path | None,
+) -> tuple[Side, Side]:
+    """Return both sides, ready to measure: agents live, leases held, models converted. With one device or none both are on it."""
+    found = load_inventory(inventory)
+    store = stack.enter_context(Store.open(results or found.results_dir))
+    rigs = [stack.enter_context(Rig(found.device(name), threads, store)) for name in (devices or (None,))]
+    cores = [core for rig in rigs for core in rig.session.occupied_cores]
+    stack.enter_context(kept_off(cores))
+    with Converter(cores=other_cores(cores)) as converter:
+        converting = [converter.submit(model, precision=precision, shapes=shapes, calibration=calibration) for model in models]
+        converted = [future.result() for future in converting]
+    token = token_hex(16)
+    for rig in rigs:
+        rig.session.acquire(token=token)
+    first, second = (Side(rig, model) for rig, model in zip((rigs[0], rigs[-1]), converted, strict=True))
+    return first, second
+
+
+def subjects_of(sides: tuple[Side, Side]) -> tuple[Subject, Subject]:
+    """Return what each side measures: its model in alternation with the other's."""
+    a, b = sides
+    first, second = (replace(side.rig.subject(side.model), design=f"compare {other.model.sha256}") for side, other in ((a, b), (b, a)))
+    return first, second
+
+
+def measure(
+    sides: tuple[Side, Side], kind: ComparisonKind, processes: int, progress: Callable[[Progress], None], prefix: str = ""
+) -> Visit:
+    """Return one comparison, measured until `processes` were undisturbed or too many were not; an interrupted one is gone on with."""
+    a, b = sides
+    name = f"{prefix}{a.model.name}" if a.model.sha256 == b.model.sha256 else f"{prefix}{a.model.name} against {b.model.name}"
+    config = plan.RunConfig(threads=a.rig.threads)
+    pairing = _pairing(sides, kind, config)
+    store = a.rig.store
+
+    def tell(phase: Phase) -> None:
+        progress(Progress(name, phase, len(taken), None, 0.0, 0.0))
+
+    taken = list(_taken(store, pairing))
+    try:
+        latencies = [_typical_ns(side, benchmark, config) for side, benchmark in ((a, pairing.a), (b, pairing.b))]
+        while not (visit := judge(store, pairing, subjects_of(sides), taken)).complete(processes):
+            for rig in dict.fromkeys((a.rig, b.rig)):
+                rig.cool(lambda: tell("cooling"))
+            tell("measuring")
+            pair = _together(sides, latencies, len(taken), config) if a.rig is b.rig else _apart(sides, latencies, len(taken), config)
+            store.add_pair(pairing, *pair)
+            taken.append(pair)
+    except HarnessError as error:
+        tail = error.stderr_tail if isinstance(error, DeviceError) else ""
+        for benchmark in _benchmarks(pairing):
+            store.fail(benchmark, Failure(type(error).__name__, error.message, tail))
+        raise
+    store.finish(*_benchmarks(pairing))
+    tell("done")
+    return visit
+
+
+def stored(store: Store, pairing: Pairing) -> tuple[Visit, Measurement, Measurement]:
+    """Return a comparison as the store holds it, with the measurements of both sides."""
+    a = store.measurement(pairing.a)
+    b = a if pairing.b == pairing.a else store.measurement(pairing.b)
+    return judge(store, pairing, (a.subject, b.subject), list(zip(a.repetitions, b.repetitions, strict=True))), a, b
+
+
+def judge(store: Store, pairing: Pairing, subjects: tuple[Subject, Subject], taken: Sequence[Pair]) -> Visit:
+    """Return what the processes taken so far say.
+
+    Where the store knows no baseline of the references yet, they are held against their own median over these processes.
+    """
+    if not taken:
+        return Visit(pairing, (), (), None)
+    drifts = [_drifts(store, subject, [pair[side] for pair in taken]) for side, subject in enumerate(subjects)]
+    judged = []
+    for position, (a, b) in enumerate(taken):
+        together = len(a.models) > REFERENCES + 1
+        indices = (REFERENCES, REFERENCES + 1) if together else (REFERENCES, REFERENCES)
+        estimates = [
+            stats.estimate_repetition(repetition.data, index, subject.threads)
+            for repetition, index, subject in zip((a, b), indices, subjects, strict=True)
+        ]
+        found = [stats.flaws(one, drifted=drifted[position]) for one, drifted in zip(estimates, drifts, strict=True)]
+        first, second = (one.latency_ns for one in estimates)
+        ratios = pair_ratios(a.data, subjects[0].threads) if together else (second / first,)
+        judged.append(Process(first, second, ratios, tuple(dict.fromkeys(flaw for flaws in found for flaw in flaws))))
+    used, flaw = counted(judged)
+    return Visit(pairing, tuple(judged), used, flaw)
+
+
+def pair_ratios(repetition: Repetition, threads: int) -> tuple[float, ...]:
+    """Return B over A for each pair of neighbouring chunks of a process that alternated both."""
+    chunks = [chunk for chunk in repetition.chunks if chunk.model >= REFERENCES]
+    ratios = []
+    for pair in zip(chunks[::2], chunks[1::2], strict=True):
+        a, b = sorted(pair, key=lambda chunk: chunk.model)
+        ratios.append(stats.chunk_latency_ns(b, threads) / stats.chunk_latency_ns(a, threads))
+    return tuple(ratios)
+
+
+def _drifts(store: Store, subject: Subject, repetitions: Sequence[TimedRepetition]) -> list[bool]:
+    seen = [drift.reference_latencies_ns(repetition.data, subject.threads) for repetition in repetitions]
+    usual = context_of(store, subject, repetitions[0].taken_at).baseline_then or drift.medians(seen)
+    return [drift.drifted(now, usual) for now in seen]
+
+
+def _pairing(sides: tuple[Side, Side], kind: ComparisonKind, config: plan.RunConfig) -> Pairing:
+    """Return the newest interrupted comparison of these sides, else a new one."""
+    store, subjects = sides[0].rig.store, subjects_of(sides)
+    since = datetime.now(UTC) - plan.RESUMED_WITHIN
+    for pairing in store.comparisons(kind=kind, outcome="unfinished", subjects=subjects, since=since):
+        return pairing
+    alone = sides[0].rig is sides[1].rig and subjects[0] == subjects[1]
+    started = [
+        store.start_benchmark(side.rig.stored_session, subject, side.rig.provenance(side.model, config))
+        for side, subject in list(zip(sides, subjects, strict=True))[: 1 if alone else 2]
+    ]
+    return store.start_comparison(kind, started[0], started[-1])
+
+
+def _benchmarks(pairing: Pairing) -> tuple[int, ...]:
+    return tuple(dict.fromkeys((pairing.a, pairing.b)))
+
+
+def _taken(store: Store, pairing: Pairing) -> Iterator[Pair]:
+    return zip(store.repetitions(pairing.a), store.repetitions(pairing.b), strict=True)
+
+
+def _typical_ns(side: Side, benchmark: int, config: plan.RunConfig) -> float:
+    """Return about how long a run takes, by the solo run of a benchmark, which is taken where it is missing."""
+    stored_solo = side.rig.store.solo(benchmark)
+    if stored_solo is not None:
+        return statistics.median(stored_solo.result.warmup_ns)
+    solo, numbers = side.rig.solo(side.model, config.solo_timeout_s)
+    side.rig.store.add_solo(benchmark, solo, numbers)
+    return statistics.median(solo.warmup_ns)
+
+
+def _together(sides: tuple[Side, Side], latencies: Sequence[float], position: int, config: plan.RunConfig) -> Pair:
+    """Take one process that alternates both models, B first in every second one."""
+    side = sides[0]
+    pairs = plan.compare_pairs(max(latencies))
+    repetition = side.rig.repetition(
+        [one.model for one in sides],
+        plan.compare_schedule(position % 2 == 1, pairs),
+        subject=subjects_of(sides)[0],
+        chunk_ns=plan.COMPARE_CHUNK_NS,
+        chunk_runs=plan.COMPARE_CHUNK_RUNS,
+        timeout_s=config.timed_timeout_s(max(latencies), 2 * pairs * plan.COMPARE_CHUNK_RUNS),
+    )
+    return repetition, repetition
+
+
+def _apart(sides: tuple[Side, Side], latencies: Sequence[float], position: int, config: plan.RunConfig) -> Pair:
+    """Take one process on each device, one after the other, B's first in every second pair."""
+    found: list[TimedRepetition] = []
+    order = list(zip(sides, subjects_of(sides), latencies, strict=True))
+    swapped = position % 2 == 1
+    for side, subject, latency_ns in reversed(order) if swapped else order:
+        chunks, runs = plan.candidate_chunks(latency_ns)
+        found.append(
+            side.rig.repetition(
+                [side.model],
+                plan.benchmark_schedule(chunks),
+                subject=subject,
+                chunk_ns=plan.CANDIDATE_CHUNK_NS,
+                chunk_runs=runs,
+                timeout_s=config.timed_timeout_s(latency_ns, chunks * runs),
+            )
+        )
+    first, second = reversed(found) if swapped else found
+    return first, second

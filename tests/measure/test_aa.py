@@ -1,0 +1,105 @@
+"""The A/A test from end to end: the real agent and runtime, this machine as the device."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.measure import plan
+from harness.measure.aa import aa
+from harness.measure.alternation import pair_ratios
+from harness.measure.benchmark import bench
+from harness.measure.result import AAReport, Progress, Result
+from harness.measure.stats import ratio_of_pairs
+from harness.measure.store import Store
+from tests.cli import tiny_models
+from tests.models import sigmoids
+
+LEAST = 3
+PAIRS = 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("aa")
+    (made / "sigmoids4.tflite").write_bytes(sigmoids(4))
+    (made / "add.tflite").write_bytes(tiny_models.add())
+    return made
+
+
+@pytest.fixture(scope="module")
+def tested(folder: Path) -> tuple[AAReport, list[Progress]]:
+    """Compare a model with itself as seldom as is allowed."""
+    progress: list[Progress] = []
+    return aa(folder / "add.tflite", pairs=PAIRS, processes=LEAST, results=folder / "results", progress=progress.append), progress
+
+
+def test_an_a_a_test_tells_what_the_rig_can_see(tested: tuple[AAReport, list[Progress]]) -> None:
+    report, _ = tested
+    assert report.pairs == PAIRS
+    assert LEAST <= report.visits <= PAIRS
+    assert report.false_positive_rate == report.false_positives / PAIRS
+    assert 0 < report.smallest_difference < 1
+    assert report.between_visit_spread is not None
+    assert 0 <= report.between_visit_spread < 1
+    assert report.latency_ms < 0.05
+
+
+def test_a_model_is_as_fast_as_itself(tested: tuple[AAReport, list[Progress]], folder: Path) -> None:
+    assert tested
+    with Store.open(folder / "results", read_only=True) as store:
+        visits = [store.repetitions(row.id) for row in store.rows() if row.subject.design != "benchmark"]
+    assert len(visits) == PAIRS
+    assert min(len(visit) for visit in visits) >= LEAST
+    found = ratio_of_pairs([pair_ratios(repetition.data, threads=1) for visit in visits for repetition in visit])
+    assert found.pairs >= PAIRS * LEAST * plan.COMPARE_PAIRS
+    assert found.ratio == pytest.approx(1, abs=0.05)
+
+
+def test_an_a_a_test_says_how_far_it_is(tested: tuple[AAReport, list[Progress]]) -> None:
+    _, progress = tested
+    assert len([news for news in progress if news.phase == "measuring"]) >= PAIRS * LEAST
+    assert progress[-1].model.startswith(f"pair {PAIRS} of {PAIRS}")
+
+
+def test_later_intervals_include_the_spread_between_visits(tested: tuple[AAReport, list[Progress]], folder: Path) -> None:
+    report, _ = tested
+    (found,) = bench(folder / "sigmoids4.tflite", max_time_s=0.1, results=folder / "results")
+    assert isinstance(found, Result)
+    assert found.interval_scope == "visits"
+    with Store.open(folder / "results", read_only=True) as store:
+        (spread,) = store.spreads(store.measurement(found.measurement_id).subject)
+    assert spread.relative_sd == report.between_visit_spread
+    assert spread.visits == report.visits
+
+
+def test_too_few_pairs_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="2 pairs tell nothing"):
+        aa(folder / "add.tflite", pairs=2, results=folder / "refused")
+    assert not (folder / "refused").exists()
+
+
+def test_an_interrupted_a_a_test_goes_on_where_it_was_and_a_finished_one_does_not(folder: Path) -> None:
+    def told(stop_at: str) -> list[str]:
+        """Return the visits that were begun, until the one to stop at has its first process."""
+        begun: list[str] = []
+
+        def tell(news: Progress) -> None:
+            if news.phase == "measuring" and news.repetitions == 0:
+                begun.append(news.model.partition(" of")[0])
+            if news.model.startswith(stop_at) and news.repetitions == 1:
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            aa(folder / "add.tflite", pairs=LEAST, processes=LEAST, results=folder / "interrupted", progress=tell)
+        return begun
+
+    assert told(stop_at="pair 2") == ["pair 1", "pair 2"]
+    assert told(stop_at="never") == ["pair 3"]
+    with Store.open(folder / "interrupted", read_only=True) as store:
+        assert len(store.comparisons(kind="aa", outcome="measured")) == LEAST
+        assert store.comparisons(kind="aa", outcome="unfinished") == ()
+    assert told(stop_at="pair 1") == ["pair 1"]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from harness.measure.alternation import Visit, judge
+from harness.measure.plan import MOST_FLAWED
+from harness.measure.rows import Pairing
+from harness.measure.samples import TimedRepetition
+from harness.measure.store import Store
+from latency_agent.protocol import Repetition
+from tests.measure.test_stats_given import around, chunk, repetition
+from tests.measure.test_store_given import MODELS, SUBJECT
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PAIRING = Pairing(1, "compare", 1, 2, NOW)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+def alternated(ratio: float, seed: int, *, lost_ns: int = 0) -> Repetition:
+    """Return a process that alternated A (100 us) and B in four pairs, and lost time to others in every sample of B."""
+    references = [chunk(around(200_000, seed + model), model=model, discarded_ns=(500_000,)) for model in (0, 1)]
+    chunks = []
+    for pair in range(4):
+        a = chunk(around(100_000, seed + 10 + pair), model=2)
+        b = chunk(around(100_000 * ratio, seed + 20 + pair) + lost_ns, lost_ns=lost_ns, model=3)
+        chunks += [a, b] if pair % 2 == 0 else [b, a]
+    return repetition(*references, *chunks)
+
+
+def visit(store: Store, *processes: Repetition) -> Visit:
+    models = (*MODELS, "ef" * 32)
+    taken = [TimedRepetition("session", NOW + timedelta(seconds=index), models, data) for index, data in enumerate(processes)]
+    return judge(store, PAIRING, (SUBJECT, replace(SUBJECT, model_sha256="ef" * 32)), [(one, one) for one in taken])
+
+
+def test_the_ratio_of_a_visit_is_that_of_its_pairs(store: Store) -> None:
+    found = visit(store, *(alternated(1.1, seed) for seed in range(0, 500, 100)))
+    assert found.ratio().ratio == pytest.approx(1.1, rel=0.002)
+    assert found.ratio().pairs == 20
+    assert found.used[0].b_ns == pytest.approx(110_000, rel=0.002)
+    assert found.flaw is None
+
+
+def test_a_disturbed_process_does_not_count_and_is_measured_again(store: Store) -> None:
+    quiet = [alternated(1.0, seed) for seed in range(0, 400, 100)]
+    found = visit(store, *quiet, alternated(1.0, 900, lost_ns=50_000))
+    assert [process.flaws for process in found.judged] == [(), (), (), (), ("disturbed",)]
+    assert len(found.used) == 4
+    assert found.ratio().ratio == pytest.approx(1, abs=0.002)
+    assert not found.complete(5)
+    assert visit(store, *quiet, alternated(1.0, 900)).complete(5)
+
+
+def test_when_too_many_are_disturbed_the_visit_stands_and_says_so(store: Store) -> None:
+    disturbed = [alternated(1.0, seed, lost_ns=50_000) for seed in range(0, 100 * (MOST_FLAWED + 1), 100)]
+    assert not visit(store, *disturbed[:-1]).complete(5)
+    found = visit(store, *disturbed)
+    assert found.complete(5)
+    assert found.flaw == "disturbed"
+    assert found.used == found.judged
+
+
+def test_processes_on_two_devices_are_paired_as_they_were_taken(store: Store) -> None:
+    def on(latency_ns: float, seed: int) -> TimedRepetition:
+        references = [chunk(around(200_000, seed + model), model=model, discarded_ns=(500_000,)) for model in (0, 1)]
+        data = repetition(*references, chunk(around(latency_ns, seed + 5), model=2))
+        return TimedRepetition("session", NOW + timedelta(seconds=seed), MODELS, data)
+
+    taken = [(on(100_000, seed), on(200_000, seed + 50)) for seed in range(0, 300, 100)]
+    found = judge(store, PAIRING, (SUBJECT, replace(SUBJECT, runtime="tflite-runtime")), taken)
+    assert [len(process.ratios) for process in found.judged] == [1, 1, 1]
+    assert found.ratio().ratio == pytest.approx(2, rel=0.002)
