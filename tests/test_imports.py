@@ -22,7 +22,7 @@ LAYERS = (
     ("devices",),
     ("convert",),
     ("networks",),
-    ("files",),
+    ("files", "tomlfile"),
     ("errors",),
 )
 DEPTH = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}

@@ -6,17 +6,16 @@ The file is looked for under an explicit path, then `$HARNESS_DEVICES`, then as 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.tomlfile import line_of, nearest, parse
 
 FILE_NAME = "devices.toml"
 ENVIRONMENT_VARIABLE = "HARNESS_DEVICES"
@@ -74,7 +73,7 @@ class Inventory:
         names = [device.name for device in self.devices]
         if wanted not in names:
             where = self.path or f"the devices (there is no {FILE_NAME})"
-            raise ConfigError(f"no device {wanted!r} in {where}{_nearest(wanted, names)}", f"devices: {', '.join(names)}")
+            raise ConfigError(f"no device {wanted!r} in {where}{nearest(wanted, names)}", f"devices: {', '.join(names)}")
         return self.devices[names.index(wanted)]
 
 
@@ -92,12 +91,7 @@ def load_inventory(path: Path | None = None) -> Inventory:
 
 def parse_inventory(text: str, path: Path) -> Inventory:
     """Return the inventory that `text`, the content of `path`, describes. Raises ConfigError that names file and line."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        at = re.search(r"line (\d+)", str(error))
-        line = int(at[1]) if at else len(text.splitlines())
-        raise ConfigError(f"{path}:{line}: {error}", "the file is TOML: toml.io describes it") from None
+    data = parse(text, path)
     reader = _Reader(text, path)
     reader.check_keys(data, {"default": str, "devices": dict}, ())
     devices = tuple(reader.device(name, table) for name, table in data.get("devices", {}).items())
@@ -108,7 +102,7 @@ def parse_inventory(text: str, path: Path) -> Inventory:
         raise ConfigError(f"{path}: no default device", f'add default = "{names[0]}" as the first line')
     default = data.get("default", names[0])
     if default not in names:
-        raise reader.error(("default",), f"no device {default!r}{_nearest(default, names)}", f"devices: {', '.join(names)}")
+        raise reader.error(("default",), f"no device {default!r}{nearest(default, names)}", f"devices: {', '.join(names)}")
     return Inventory(default, devices, path, path.parent / "results")
 
 
@@ -132,11 +126,6 @@ def _find() -> Path | None:
     return next((file for folder in (here, *here.parents) if (file := folder / FILE_NAME).is_file()), None)
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
-
-
 class _Reader:
     """Turns the tables of one file into devices, and knows where in the file each key stands."""
 
@@ -157,14 +146,14 @@ class _Reader:
         if transport is None:
             raise self.error(where, f"device {name!r} has no transport", f"transport is one of {', '.join(_KEYS_OF_TRANSPORT)}")
         if not isinstance(transport, str) or transport not in _KEYS_OF_TRANSPORT:
-            message = f"unknown transport {transport!r}{_nearest(str(transport), _KEYS_OF_TRANSPORT)}"
+            message = f"unknown transport {transport!r}{nearest(str(transport), _KEYS_OF_TRANSPORT)}"
             raise self.error((*where, "transport"), message, f"transport is one of {', '.join(_KEYS_OF_TRANSPORT)}")
         self.check_keys(table, _KEYS | _KEYS_OF_TRANSPORT[transport], where)
         if transport == "ssh" and "host" not in table:
             raise self.error(where, f"device {name!r} has no host", "an SSH device needs one; ~/.ssh/config applies to it")
         runtime = table.get("runtime", RUNTIMES[0])
         if runtime not in RUNTIMES:
-            message = f"unknown runtime {runtime!r}{_nearest(runtime, RUNTIMES)}"
+            message = f"unknown runtime {runtime!r}{nearest(runtime, RUNTIMES)}"
             raise self.error((*where, "runtime"), message, f"runtime is one of {', '.join(RUNTIMES)}")
         if table.get("core", 0) < 0:
             raise self.error((*where, "core"), f"core is a number from 0 on, not {table['core']}")
@@ -173,7 +162,7 @@ class _Reader:
     def check_keys(self, table: Mapping[str, Any], known: Mapping[str, type], where: tuple[str, ...]) -> None:
         for key, value in table.items():
             if key not in known:
-                raise self.error((*where, key), f"unknown key {key!r}{_nearest(key, known)}", f"keys: {', '.join(known)}")
+                raise self.error((*where, key), f"unknown key {key!r}{nearest(key, known)}", f"keys: {', '.join(known)}")
             if not _fits(value, known[key]):
                 message = f"{key} is {_WORDS[known[key]]}, not {value!r}"
                 raise self.error((*where, key), message)
@@ -194,33 +183,3 @@ def _frozen(value: Any, kind: type | None) -> Any:
     if kind is list:
         return tuple(value)
     return float(value) if kind is float else value
-
-
-def line_of(text: str, key: tuple[str, ...]) -> int:
-    """Return the number of the line in the TOML `text` where `key` stands, or the table nearest to it; 1 if neither is there."""
-    table: tuple[str, ...] = ()
-    best, best_depth = 1, 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            path = table = _key_path(header[1])
-        elif assignment := re.match(r"([^=#]+)=", line):
-            path = (*table, *_key_path(assignment[1]))
-        else:
-            continue
-        if len(path) > best_depth and path == key[: len(path)]:
-            best, best_depth = number, len(path)
-    return best
-
-
-def _key_path(dotted: str) -> tuple[str, ...]:
-    """Return the parts of a dotted TOML key; none where it is no key, as inside a text of several lines."""
-    try:
-        level: Any = tomllib.loads(f"{dotted} = 0")
-    except tomllib.TOMLDecodeError:
-        return ()
-    path = []
-    while isinstance(level, dict):
-        (part,) = level
-        path.append(part)
-        level = level[part]
-    return tuple(path)

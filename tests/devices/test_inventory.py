@@ -6,8 +6,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from harness.devices.inventory import Device, Inventory, line_of, load_inventory, parse_inventory, write_example
+from harness.devices.inventory import Device, Inventory, load_inventory, parse_inventory, write_example
 from harness.errors import ConfigError
+from harness.tomlfile import line_of
 
 ROOT = Path(__file__).parent.parent.parent
 FULL = """\
