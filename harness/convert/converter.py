@@ -26,6 +26,11 @@ ModelLike = Any
 """A text, a path, or a keras.Model object (which only TensorFlow could name the type of)."""
 
 
+def name_of(model: ModelLike) -> str:
+    """Return how the user named a model, a Keras object by its own name."""
+    return os.fspath(model) if isinstance(model, str | os.PathLike) else str(getattr(model, "name", model))
+
+
 class Converter:
     """Prepares models, one after the other, in processes that keep to `cores` (all where empty).
 

@@ -6,19 +6,21 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from harness.convert.converter import ModelLike
 from harness.convert.model import Precision
 from harness.errors import ConfigError
 from harness.measure import stats
-from harness.measure.alternation import PROCESSES, Side, Visit, measure, open_sides, stored, subjects_of
+from harness.measure.alternation import PROCESSES, Side, Visit, check_processes, measure, open_sides, stored, subjects_of
 from harness.measure.result import AAReport, Progress
-from harness.measure.rows import Spread
+from harness.measure.samples import Subject
+from harness.measure.store import Store
 
 PAIRS = 40
 LEAST_VISITS = 3
+RESUMED_WITHIN = timedelta(days=1)
 _POWER = 0.9
 
 
@@ -38,11 +40,12 @@ def aa(
 ) -> AAReport:
     """Return how often this rig claims a difference where there is none, and the smallest one that it can see.
 
-    The model is compared with itself `pairs` times; each comparison is a visit, and the spread of the latency between visits is
-    stored for later intervals. An A/A test that was interrupted goes on: undisturbed visits that no spread rests on yet count.
+    The model is compared with itself `pairs` times; each comparison is a visit, and the spread of the latency between the undisturbed
+    visits of all tests of the model so far is stored for later intervals. A test that was interrupted within the last day goes on.
     """
     if pairs < LEAST_VISITS:
         raise ConfigError(f"{pairs} pairs tell nothing of a rate", "use 3 or more; 40 take some minutes")
+    check_processes(processes)
     tell = progress or (lambda _: None)
     with ExitStack() as stack:
         sides = open_sides(
@@ -56,37 +59,41 @@ def aa(
             inventory=inventory,
             results=results,
         )
-        visits = _known(sides, processes)[:pairs]
+        visits = _interrupted(sides, processes)
         while len(visits) < pairs:
             visits.append(measure(sides, "aa", processes, tell, f"pair {len(visits) + 1} of {pairs}, "))
-        return _report(sides[0], visits)
+        return _ended(sides, visits)
 
 
-def _known(sides: tuple[Side, Side], processes: int) -> list[Visit]:
-    """Return the undisturbed visits that no spread rests on yet, the oldest first."""
+def _interrupted(sides: tuple[Side, Side], processes: int) -> list[Visit]:
+    """Return the visits of an A/A test of this model that has not ended, the oldest first."""
     store, subjects = sides[0].rig.store, subjects_of(sides)
-    spreads = store.spreads(subjects[0])
-    found = store.comparisons(kind="aa", outcome="measured", subjects=subjects, since=spreads[0].created_at if spreads else None)
-    visits = [stored(store, pairing)[0] for pairing in reversed(found)]
-    return [visit for visit in visits if visit.flaw is None and len(visit.used) >= processes]
+    recently = datetime.now(UTC) - RESUMED_WITHIN
+    ended = store.last_aa_test(subjects[0])
+    visits = _measured(store, subjects, began_after=recently if ended is None else max(ended, recently))
+    return [visit for visit in visits if len(visit.judged) >= processes]
 
 
-def _report(side: Side, visits: Sequence[Visit]) -> AAReport:
+def _measured(store: Store, subjects: tuple[Subject, Subject], began_after: datetime | None = None) -> list[Visit]:
+    found = store.comparisons("aa", subjects=subjects, began_after=began_after)
+    return [stored(store, pairing)[0] for pairing, outcome in reversed(found) if outcome == "measured"]
+
+
+def _ended(sides: tuple[Side, Side], visits: Sequence[Visit]) -> AAReport:
+    """Store that the test has ended; return what it found."""
+    side, subjects = sides[0], subjects_of(sides)
     found = [visit.ratio() for visit in visits]
     false = sum(not one.low <= 1 <= one.high for one in found)
     processes = min(len(visit.used) for visit in visits)
     variances = [statistics.variance([math.log(statistics.median(process.ratios)) for process in visit.used]) for visit in visits]
     standard_error = math.sqrt(statistics.mean(variances) / processes)
-    sound = [[process.a_ns for process in visit.used] for visit in visits if visit.flaw is None]
+    sound = [[process.a_ns for process in visit.used] for visit in _measured(side.rig.store, subjects) if visit.flaw is None]
     spread = stats.between_visits(sound) if len(sound) >= LEAST_VISITS else None
-    subject = side.rig.subject(side.model)
-    now = datetime.now(UTC)
-    if spread is not None:
-        side.rig.store.add_spread(subject, Spread(relative_sd=spread, visits=len(sound), model=side.model.name, created_at=now))
+    side.rig.store.end_aa_test(subjects[0], spread, len(sound))
     return AAReport(
         model=side.model.name,
         device=side.rig.device.name,
-        runtime=subject.runtime,
+        runtime=subjects[0].runtime,
         pairs=len(visits),
         false_positives=false,
         false_positive_rate=false / len(visits),
@@ -94,5 +101,5 @@ def _report(side: Side, visits: Sequence[Visit]) -> AAReport:
         between_visit_spread=spread,
         visits=len(sound),
         latency_ms=statistics.median(process.a_ns for visit in visits for process in visit.used) / 1e6,
-        measured_at=now,
+        measured_at=datetime.now(UTC),
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from harness.convert.converter import Converter, ModelLike
+from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import DeviceError, HarnessError
+from harness.errors import ConfigError, DeviceBusy, HarnessError, StoreError
 from harness.measure import drift, plan, stats
 from harness.measure.context import context_of
 from harness.measure.result import Phase, Progress
@@ -25,6 +24,7 @@ from harness.measure.summary import counted
 from latency_agent.protocol import Repetition
 
 PROCESSES = 5
+LEAST_PROCESSES = 3
 Pair = tuple[TimedRepetition, TimedRepetition]
 """A repetition of A and one of B: twice the same one where one process alternated both."""
 
@@ -61,9 +61,9 @@ class Visit:
         return stats.ratio_of_pairs([process.ratios for process in self.used])
 
     def complete(self, processes: int) -> bool:
-        """Return whether so many processes were undisturbed, or too many were not."""
-        flawed = sum(bool(process.flaws) for process in self.judged)
-        return len(self.judged) - flawed >= processes or flawed > plan.MOST_FLAWED
+        """Return whether so many undisturbed processes count, or as many more were taken as may be."""
+        enough = self.flaw is None and len(self.used) >= processes
+        return enough or len(self.judged) >= processes + plan.MOST_FLAWED
 
 
 def open_sides(
@@ -86,7 +86,13 @@ def open_sides(
     stack.enter_context(kept_off(cores))
     with Converter(cores=other_cores(cores)) as converter:
         converting = [converter.submit(model, precision=precision, shapes=shapes, calibration=calibration) for model in models]
-        converted = [future.result() for future in converting]
+        converted = []
+        for rig, model, future in zip((rigs[0], rigs[-1]), models, converting, strict=True):
+            try:
+                converted.append(future.result())
+            except HarnessError as error:
+                store.add_unmeasured(rig.device.name, name_of(model), Failure.of(error))
+                raise
     token = token_hex(16)
     for rig in rigs:
         rig.session.acquire(token=token)
@@ -94,27 +100,37 @@ def open_sides(
     return first, second
 
 
+def check_processes(processes: int) -> None:
+    """Raise ConfigError for too few processes to give an interval."""
+    if processes < LEAST_PROCESSES:
+        raise ConfigError(f"{processes} processes give no interval", f"use {LEAST_PROCESSES} or more")
+
+
 def subjects_of(sides: tuple[Side, Side]) -> tuple[Subject, Subject]:
     """Return what each side measures: its model in alternation with the other's."""
     a, b = sides
-    first, second = (replace(side.rig.subject(side.model), design=f"compare {other.model.sha256}") for side, other in ((a, b), (b, a)))
+    how = "compare" if a.rig is b.rig else "compare apart"
+    first, second = (replace(side.rig.subject(side.model), design=f"{how} {other.model.sha256}") for side, other in ((a, b), (b, a)))
     return first, second
 
 
 def measure(
     sides: tuple[Side, Side], kind: ComparisonKind, processes: int, progress: Callable[[Progress], None], prefix: str = ""
 ) -> Visit:
-    """Return one comparison, measured until `processes` were undisturbed or too many were not; an interrupted one is gone on with."""
+    """Return one comparison, measured until `processes` were undisturbed, or 4 more than that were taken.
+
+    An interrupted one of two models or devices is gone on with; a visit of an A/A test is of one moment, and begins anew.
+    """
     a, b = sides
     name = f"{prefix}{a.model.name}" if a.model.sha256 == b.model.sha256 else f"{prefix}{a.model.name} against {b.model.name}"
     config = plan.RunConfig(threads=a.rig.threads)
-    pairing = _pairing(sides, kind, config)
     store = a.rig.store
+    pairing = (_interrupted(sides, kind) if kind == "compare" else None) or _begun(sides, kind, config)
+    taken = list(zip(store.repetitions(pairing.a), store.repetitions(pairing.b), strict=True))
 
     def tell(phase: Phase) -> None:
         progress(Progress(name, phase, len(taken), None, 0.0, 0.0))
 
-    taken = list(_taken(store, pairing))
     try:
         latencies = [_typical_ns(side, benchmark, config) for side, benchmark in ((a, pairing.a), (b, pairing.b))]
         while not (visit := judge(store, pairing, subjects_of(sides), taken)).complete(processes):
@@ -124,12 +140,13 @@ def measure(
             pair = _together(sides, latencies, len(taken), config) if a.rig is b.rig else _apart(sides, latencies, len(taken), config)
             store.add_pair(pairing, *pair)
             taken.append(pair)
-    except HarnessError as error:
-        tail = error.stderr_tail if isinstance(error, DeviceError) else ""
-        for benchmark in _benchmarks(pairing):
-            store.fail(benchmark, Failure(type(error).__name__, error.message, tail))
+    except (StoreError, DeviceBusy):
         raise
-    store.finish(*_benchmarks(pairing))
+    except HarnessError as error:
+        if a.rig.session.alive() and b.rig.session.alive():  # else it is no fault of the models, and may be gone on with
+            store.fail(Failure.of(error), *pairing.benchmarks)
+        raise
+    store.finish(*pairing.benchmarks)
     tell("done")
     return visit
 
@@ -142,10 +159,7 @@ def stored(store: Store, pairing: Pairing) -> tuple[Visit, Measurement, Measurem
 
 
 def judge(store: Store, pairing: Pairing, subjects: tuple[Subject, Subject], taken: Sequence[Pair]) -> Visit:
-    """Return what the processes taken so far say.
-
-    Where the store knows no baseline of the references yet, they are held against their own median over these processes.
-    """
+    """Return what the processes taken so far say."""
     if not taken:
         return Visit(pairing, (), (), None)
     drifts = [_drifts(store, subject, [pair[side] for pair in taken]) for side, subject in enumerate(subjects)]
@@ -177,40 +191,45 @@ def pair_ratios(repetition: Repetition, threads: int) -> tuple[float, ...]:
 
 def _drifts(store: Store, subject: Subject, repetitions: Sequence[TimedRepetition]) -> list[bool]:
     seen = [drift.reference_latencies_ns(repetition.data, subject.threads) for repetition in repetitions]
-    usual = context_of(store, subject, repetitions[0].taken_at).baseline_then or drift.medians(seen)
-    return [drift.drifted(now, usual) for now in seen]
+    return context_of(store, subject, repetitions[0].taken_at).drifted(seen)
 
 
-def _pairing(sides: tuple[Side, Side], kind: ComparisonKind, config: plan.RunConfig) -> Pairing:
-    """Return the newest interrupted comparison of these sides, else a new one."""
-    store, subjects = sides[0].rig.store, subjects_of(sides)
+def _alone(sides: tuple[Side, Side]) -> bool:
+    """Return whether both sides are the same model in the same processes: one benchmark holds what is measured of both."""
+    a, b = sides
+    return a.rig is b.rig and (a.model.sha256, a.model.shapes, a.model.name) == (b.model.sha256, b.model.shapes, b.model.name)
+
+
+def _interrupted(sides: tuple[Side, Side], kind: ComparisonKind) -> Pairing | None:
+    """Return the newest comparison of these sides that has no outcome, where it began a short while ago."""
+    store = sides[0].rig.store
     since = datetime.now(UTC) - plan.RESUMED_WITHIN
-    for pairing in store.comparisons(kind=kind, outcome="unfinished", subjects=subjects, since=since):
-        return pairing
-    alone = sides[0].rig is sides[1].rig and subjects[0] == subjects[1]
+    names = [(side.model.name, side.rig.device.name) for side in sides]
+    for pairing, outcome in store.comparisons(kind, subjects=subjects_of(sides), began_after=since):
+        provenances = [store.row(benchmark).provenance for benchmark in (pairing.a, pairing.b)]
+        same = names == [(provenance.model, provenance.device) for provenance in provenances]
+        if outcome == "unfinished" and same and (pairing.a == pairing.b) == _alone(sides):
+            return pairing
+    return None
+
+
+def _begun(sides: tuple[Side, Side], kind: ComparisonKind, config: plan.RunConfig) -> Pairing:
+    store = sides[0].rig.store
     started = [
         store.start_benchmark(side.rig.stored_session, subject, side.rig.provenance(side.model, config))
-        for side, subject in list(zip(sides, subjects, strict=True))[: 1 if alone else 2]
+        for side, subject in list(zip(sides, subjects_of(sides), strict=True))[: 1 if _alone(sides) else 2]
     ]
     return store.start_comparison(kind, started[0], started[-1])
 
 
-def _benchmarks(pairing: Pairing) -> tuple[int, ...]:
-    return tuple(dict.fromkeys((pairing.a, pairing.b)))
-
-
-def _taken(store: Store, pairing: Pairing) -> Iterator[Pair]:
-    return zip(store.repetitions(pairing.a), store.repetitions(pairing.b), strict=True)
-
-
 def _typical_ns(side: Side, benchmark: int, config: plan.RunConfig) -> float:
     """Return about how long a run takes, by the solo run of a benchmark, which is taken where it is missing."""
-    stored_solo = side.rig.store.solo(benchmark)
-    if stored_solo is not None:
-        return statistics.median(stored_solo.result.warmup_ns)
+    known = side.rig.store.solo(benchmark)
+    if known is not None:
+        return plan.typical_ns(known.result)
     solo, numbers = side.rig.solo(side.model, config.solo_timeout_s)
     side.rig.store.add_solo(benchmark, solo, numbers)
-    return statistics.median(solo.warmup_ns)
+    return plan.typical_ns(solo)
 
 
 def _together(sides: tuple[Side, Side], latencies: Sequence[float], position: int, config: plan.RunConfig) -> Pair:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from harness.convert.converter import Converter, ModelLike
+from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
 from harness.errors import AgentDied, DeviceBusy, DeviceError, HarnessError, StoreError, TimedOut
@@ -71,14 +71,14 @@ def bench(
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(results or found.results_dir))
         tell = progress or (lambda _: None)
-        names = ", ".join(map(_name, given))
+        names = ", ".join(map(name_of, given))
         rig = stack.enter_context(
             Rig(found.device(device), threads, store, lambda text: tell(Progress(f"{names}: {text}", "waiting", 0, None, 0.0, max_time_s)))
         )
         stack.enter_context(kept_off(rig.session.occupied_cores))
         converter = stack.enter_context(Converter(cores=other_cores(rig.session.occupied_cores)))
         jobs = [
-            _Job(_name(model), converter.submit(model, precision=precision, shapes=shapes or {}, calibration=calibration))
+            _Job(name_of(model), converter.submit(model, precision=precision, shapes=shapes or {}, calibration=calibration))
             for model in given
         ]
         loop = _Loop(rig, config, tell)
@@ -180,14 +180,15 @@ class _Loop:
             job.solo, numbers = self._rig.solo(job.model, self._config.solo_timeout_s)
             self._rig.store.add_solo(job.benchmark, job.solo, numbers)
         began = time.monotonic()
-        chunks, runs = plan.candidate_chunks(_typical_ns(job.solo))
+        typical_ns = plan.typical_ns(job.solo)
+        chunks, runs = plan.candidate_chunks(typical_ns)
         repetition = self._rig.repetition(
             [job.model],
             plan.benchmark_schedule(chunks),
             subject=job.subject,
             chunk_ns=plan.CANDIDATE_CHUNK_NS,
             chunk_runs=runs,
-            timeout_s=self._config.timed_timeout_s(_typical_ns(job.solo), chunks * runs),
+            timeout_s=self._config.timed_timeout_s(typical_ns, chunks * runs),
         )
         self._rig.store.add_repetition(job.benchmark, repetition)
         job.repetitions.append(repetition)
@@ -223,12 +224,11 @@ class _Loop:
         self._tell(job, "done")
 
     def _fail(self, job: _Job, error: HarnessError) -> None:
-        tail = error.stderr_tail if isinstance(error, DeviceError) else ""
-        job.outcome = FailedResult(job.name, str(error), tail)
-        failure = Failure(type(error).__name__, error.message, tail)
+        failure = Failure.of(error)
+        job.outcome = FailedResult(job.name, str(error), failure.stderr_tail)
         if job.benchmark is not None:
-            self._rig.store.fail(job.benchmark, failure)
-        else:
+            self._rig.store.fail(failure, job.benchmark)
+        elif job.model is None and not isinstance(error, DeviceError):
             self._rig.store.add_unmeasured(self._rig.device.name, job.name, failure)
         self._tell(job, "failed")
         if isinstance(error, AgentDied | TimedOut) and not self._rig.session.alive():
@@ -247,11 +247,3 @@ class _Loop:
 
     def _tell(self, job: _Job, phase: Phase) -> None:
         self._progress(Progress(job.name, phase, len(job.repetitions), job.half_width, job.spent_s, self._config.max_time_s))
-
-
-def _typical_ns(solo: SoloResult) -> float:
-    return sorted(solo.warmup_ns)[len(solo.warmup_ns) // 2]
-
-
-def _name(model: ModelLike) -> str:
-    return os.fspath(model) if isinstance(model, str | os.PathLike) else str(getattr(model, "name", model))

@@ -11,7 +11,7 @@ from harness.convert.converter import ModelLike
 from harness.convert.model import Precision
 from harness.errors import ConfigError
 from harness.measure import stats
-from harness.measure.alternation import PROCESSES, measure, open_sides, stored
+from harness.measure.alternation import PROCESSES, check_processes, measure, open_sides, stored
 from harness.measure.result import Comparison, Progress
 from harness.measure.rows import Pairing
 from harness.measure.store import Store
@@ -39,8 +39,7 @@ def compare(
     """
     if (len(devices) != 2) if b is None else (len(devices) > 1):
         raise ConfigError("compare takes two models on one device, or one model on two devices", "name B, or give --device twice")
-    if processes < 3:
-        raise ConfigError(f"{processes} processes give no interval", "use 3 or more")
+    check_processes(processes)
     with ExitStack() as stack:
         sides = open_sides(
             stack,
@@ -79,7 +78,7 @@ def comparison_of(store: Store, pairing: Pairing) -> Comparison:
         ratio=found.ratio,
         interval=(found.low, found.high),
         difference=difference,
-        processes=len(visit.judged),
+        processes=len(visit.used),
         pairs=found.pairs,
         sentence=_sentence(names, found, difference),
         verdict=visit.flaw or "steady",

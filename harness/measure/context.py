@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256
-from harness.measure import stats
 from harness.measure.drift import References
 from harness.measure.samples import Subject
 from harness.measure.store import Store
@@ -17,11 +16,10 @@ REFERENCE_NAMES = (ARITHMETIC_SHA256, MEMORY_SHA256, f"{MEMORY_SHA256} on return
 
 def context_of(store: Store, subject: Subject, began_at: datetime) -> Context:
     """Return what the store knows of the subject's device under the subject's settings, for a measurement that began at `began_at`."""
-    spreads = [(spread.relative_sd, spread.visits) for spread in store.spreads(subject)]
     return Context(
         baseline=_baseline(store, subject, None),
         baseline_then=_baseline(store, subject, began_at),
-        spread=stats.pooled_spread(spreads) if spreads else None,
+        spread=store.spread(subject),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
@@ -17,8 +17,8 @@ from harness.measure import stats
 from harness.measure.compare import comparison_of
 from harness.measure.context import context_of
 from harness.measure.result import Comparison, Result
-from harness.measure.rows import Row, Unmeasured
-from harness.measure.samples import REFERENCES, Measurement
+from harness.measure.rows import Pairing, Row, Unmeasured
+from harness.measure.samples import REFERENCES, Failure, Measurement
 from harness.measure.store import Store
 from harness.measure.summary import summarise
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _RESULT_PAIRS = {"interval_ms": ("interval_low_ms", "interval_high_ms")}
 _COMPARISON_PAIRS = {"interval": ("interval_low", "interval_high"), "measurement_ids": ("measurement_id_a", "measurement_id_b")}
+_FAILED = {"error_kind": "string", "error": "string", "stderr_tail": "string"}
 _DTYPES = {int: "Int64", float: "float64", bool: "boolean", str: "string", datetime: "datetime64[us, UTC]"}
 
 
@@ -59,20 +60,21 @@ def comparisons(
     inventory: Path | None = None,
     results: Path | None = None,
 ) -> pd.DataFrame:
-    """Return the stored comparisons, a row each, the newest first: the fields of `Comparison`, pairs of values as two columns.
+    """Return the stored comparisons that have ended, a row each, the newest first.
 
-    Only those with `device`, with `model` (a name), measured at `since` or later. The store is found as by `results`.
+    The columns are the fields of `Comparison`, pairs of values as two, then `error_kind`, `error` and `stderr_tail`, which only a failed
+    one has. Only those with `device`, with `model` (a name), that ended `since`. The store is found as by `results`; raises StoreError
+    like it.
     """
     import pandas as pd
 
     with _store(inventory, results) as store:
-        found = [comparison_of(store, pairing) for pairing in store.comparisons(kind="compare", outcome="measured")]
-    records = [
-        _of_comparison(one)
-        for one in found
-        if device in (None, one.device_a, one.device_b) and model in (None, one.a, one.b) and (since is None or one.measured_at >= since)
-    ]
-    columns = _columns(Comparison, _COMPARISON_PAIRS)
+        records = [
+            _record(comparison_of(store, pairing), _COMPARISON_PAIRS) if outcome == "measured" else _of_failed(store, pairing)
+            for pairing, outcome in store.comparisons("compare", device=device, model=model, since=since)
+            if outcome != "unfinished"
+        ]
+    columns = _columns(Comparison, _COMPARISON_PAIRS) | _FAILED
     return pd.DataFrame(records, columns=list(columns)).astype(columns)
 
 
@@ -192,7 +194,7 @@ def _columns(kind: type, pairs: Mapping[str, tuple[str, str]]) -> dict[str, str]
 
 
 def _result_columns() -> dict[str, str]:
-    return _columns(Result, _RESULT_PAIRS) | {"error_kind": "string", "error": "string", "stderr_tail": "string"}
+    return _columns(Result, _RESULT_PAIRS) | _FAILED
 
 
 def _record(value: Result | Comparison, pairs: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
@@ -203,8 +205,17 @@ def _record(value: Result | Comparison, pairs: Mapping[str, tuple[str, str]]) ->
     return record
 
 
-def _of_comparison(comparison: Comparison) -> dict[str, Any]:
-    return _record(comparison, _COMPARISON_PAIRS)
+def _of_failed(store: Store, pairing: Pairing) -> dict[str, Any]:
+    """Return what is known of a comparison that failed."""
+    a, b = store.row(pairing.a), store.row(pairing.b)
+    known: dict[str, Any] = {"a": a.provenance.model, "b": b.provenance.model, "threads": a.subject.threads, "measured_at": a.measured_at}
+    known |= {"device_a": a.provenance.device, "device_b": b.provenance.device, "measurement_id_a": a.id, "measurement_id_b": b.id}
+    return known | _why(a.failure)
+
+
+def _why(failure: Failure | None) -> dict[str, str]:
+    assert failure is not None
+    return dict(zip(_FAILED, astuple(failure), strict=True))
 
 
 def _of_result(result: Result) -> dict[str, Any]:
@@ -213,13 +224,11 @@ def _of_result(result: Result) -> dict[str, Any]:
 
 def _of_unmeasured(row: Unmeasured) -> dict[str, Any]:
     """Return what is known of a model that failed before a benchmark could start."""
-    known = {"model": row.model, "device": row.device, "from_store": True, "measured_at": row.failed_at}
-    return known | {"error_kind": row.failure.kind, "error": row.failure.message, "stderr_tail": row.failure.stderr_tail}
+    return {"model": row.model, "device": row.device, "from_store": True, "measured_at": row.failed_at, **_why(row.failure)}
 
 
 def _of_failure(row: Row) -> dict[str, Any]:
     """Return what is known of a benchmark that gave no samples."""
-    assert row.failure is not None
     known = asdict(row.provenance) | asdict(row.subject)
     record = {name: known[name] for name in _result_columns() if name in known}
     return record | {
@@ -229,9 +238,7 @@ def _of_failure(row: Row) -> dict[str, Any]:
         "from_store": True,
         "measured_at": row.measured_at,
         "measurement_id": row.id,
-        "error_kind": row.failure.kind,
-        "error": row.failure.message,
-        "stderr_tail": row.failure.stderr_tail,
+        **_why(row.failure),
     }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from statistics import median
 
-from latency_agent.protocol import Facts, ModelFile, TimedTask
+from latency_agent.protocol import Facts, ModelFile, SoloResult, TimedTask
 
 SEED = 0
 WARMUP_NS = 50_000_000
@@ -50,6 +51,11 @@ class RunConfig:
 def flush_bytes(facts: Facts) -> int:
     """Return the size of the buffer that empties the caches: twice the last level, 64 MiB where the kernel does not tell it."""
     return 2 * facts.last_level_cache_bytes if facts.last_level_cache_bytes else _FLUSH_BYTES_WITHOUT_SYSFS
+
+
+def typical_ns(solo: SoloResult) -> float:
+    """Return about how long a run takes: the median of the warm-up runs of the first repetition."""
+    return median(solo.warmup_ns)
 
 
 def candidate_chunks(latency_ns: float) -> tuple[int, int]:

@@ -34,24 +34,16 @@ class Solo:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How far a model's medians lie apart from visit to visit: `relative_sd` of the median, from `visits` visits of an A/A test."""
-
-    relative_sd: float
-    visits: int
-    model: str
-    created_at: datetime
-
-
-@dataclass(frozen=True)
 class Pairing:
-    """Two benchmarks that are taken in alternation, by their ids; the same id twice for a model against itself on one device."""
+    """Two benchmarks that are taken in alternation, by their ids: the same id twice for a model against itself in one process."""
 
-    id: int
-    kind: ComparisonKind
     a: int
     b: int
-    created_at: datetime
+
+    @property
+    def benchmarks(self) -> tuple[int, ...]:
+        """Both, or the one."""
+        return tuple(dict.fromkeys((self.a, self.b)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Self
 
+from harness.errors import DeviceError, HarnessError
 from latency_agent.protocol import Facts, InputShape, Repetition, SoloResult
 
 REFERENCES = 2
@@ -66,6 +68,11 @@ class Failure:
     kind: str
     message: str
     stderr_tail: str
+
+    @classmethod
+    def of(cls, error: HarnessError) -> Self:
+        """Return what is kept of an error."""
+        return cls(type(error).__name__, error.message, error.stderr_tail if isinstance(error, DeviceError) else "")
 
 
 @dataclass(frozen=True)

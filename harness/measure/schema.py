@@ -286,16 +286,16 @@ class UnmeasuredRow(Base):
     stderr_tail: Mapped[str] = mapped_column(Text)
 
 
-class SpreadRow(Base):
-    """The spread between visits that an A/A test found; `settings_key` hashes device, runtime and settings."""
+class AATestRow(Base):
+    """An A/A test that has ended. `settings_key` hashes device, runtime and settings, `subject_key` the model as well.
 
-    __tablename__ = "spreads"
+    `relative_sd` is the spread between the `visits` of all tests of the model so far, absent where too few were undisturbed.
+    """
+
+    __tablename__ = "aa_tests"
     id: Mapped[int] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime] = mapped_column(UTC_TIME)
     settings_key: Mapped[str] = mapped_column(Text, index=True)
-    fingerprint: Mapped[str] = mapped_column(Text)
-    runtime: Mapped[str] = mapped_column(Text)
-    runtime_version: Mapped[str] = mapped_column(Text)
-    relative_sd: Mapped[float]
+    subject_key: Mapped[str] = mapped_column(Text)
+    relative_sd: Mapped[float | None]
     visits: Mapped[int]
-    model: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(UTC_TIME)

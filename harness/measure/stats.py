@@ -193,12 +193,6 @@ def between_visits(visits: Sequence[Sequence[float]]) -> float:
     return math.sqrt(max(0.0, float(means.var(ddof=1)) - within))
 
 
-def pooled_spread(spreads: Sequence[tuple[float, int]]) -> float:
-    """Return the one spread that several found, each a relative standard deviation from a number of visits, speak for."""
-    degrees = [visits - 1 for _, visits in spreads]
-    return math.sqrt(sum(sd**2 * weight for (sd, _), weight in zip(spreads, degrees, strict=True)) / sum(degrees))
-
-
 def student(degrees: int) -> float:
     """Return the two-sided 95% quantile of Student's t."""
     from scipy.special import stdtrit

@@ -21,9 +21,10 @@ from sqlalchemy.orm import aliased
 
 from harness.errors import StoreError
 from harness.measure.migrations import opening
-from harness.measure.rows import ComparisonKind, Outcome, Pairing, Row, Session, Solo, Spread, Unmeasured
+from harness.measure.rows import ComparisonKind, Outcome, Pairing, Row, Session, Solo, Unmeasured
 from harness.measure.samples import Failure, Measurement, Provenance, Subject, TimedRepetition
 from harness.measure.schema import (
+    AATestRow,
     BenchmarkRow,
     ComparisonRow,
     OutcomeRow,
@@ -31,7 +32,6 @@ from harness.measure.schema import (
     RepetitionRow,
     SessionRow,
     SoloRow,
-    SpreadRow,
     UnmeasuredRow,
 )
 from latency_agent.protocol import SoloResult
@@ -39,6 +39,7 @@ from latency_agent.protocol import SoloResult
 FILE_NAME = "measurements.sqlite"
 BASELINE_SESSIONS = 5
 """How many sessions a reference model must have been seen in before it has a baseline."""
+_LISTED = "`harness results` lists what it holds."
 
 
 class Store:
@@ -108,10 +109,12 @@ class Store:
         with self._write() as connection:
             connection.execute(insert(OutcomeRow), [{"benchmark": one, "finished_at": now, "ok": True} for one in benchmarks])
 
-    def fail(self, benchmark: int, failure: Failure) -> None:
-        """Store why a benchmark gave no measurement: once a benchmark."""
+    def fail(self, failure: Failure, *benchmarks: int) -> None:
+        """Store why benchmarks gave no measurement: once a benchmark."""
+        now = datetime.now(UTC)
         with self._write() as connection:
-            connection.execute(insert(OutcomeRow).values(benchmark=benchmark, finished_at=datetime.now(UTC), ok=False, **vars(failure)))
+            rows = [{"benchmark": one, "finished_at": now, "ok": False, **vars(failure)} for one in benchmarks]
+            connection.execute(insert(OutcomeRow), rows)
 
     def add_unmeasured(self, device: str, model: str, failure: Failure) -> None:
         """Store why no benchmark of a model could start."""
@@ -119,7 +122,10 @@ class Store:
             connection.execute(insert(UnmeasuredRow).values(failed_at=datetime.now(UTC), device=device, model=model, **vars(failure)))
 
     def unmeasured(self, *, device: str | None = None, model: str | None = None, since: datetime | None = None) -> tuple[Unmeasured, ...]:
-        """Return the models that failed before a benchmark could start, the newest first; narrowed down as by `rows`."""
+        """Return the models that failed before a benchmark could start, the newest first.
+
+        Only those on `device`, called `model`, that failed `since`.
+        """
         wanted = []
         if device is not None:
             wanted.append(UnmeasuredRow.device == device)
@@ -135,35 +141,53 @@ class Store:
 
     def start_comparison(self, kind: ComparisonKind, a: int, b: int) -> Pairing:
         """Store that two benchmarks are taken in alternation from now on."""
-        now = datetime.now(UTC)
-        statement = insert(ComparisonRow).values(kind=kind, a=a, b=b, created_at=now).returning(ComparisonRow.id)
         with self._write() as connection:
-            return Pairing(connection.execute(statement).scalar_one(), kind, a, b, now)
+            connection.execute(insert(ComparisonRow).values(kind=kind, a=a, b=b, created_at=datetime.now(UTC)))
+        return Pairing(a, b)
 
     def comparisons(
-        self, *, kind: ComparisonKind, outcome: Outcome, subjects: tuple[Subject, Subject] | None = None, since: datetime | None = None
-    ) -> tuple[Pairing, ...]:
-        """Return the comparisons of a kind that came to an outcome, the newest first.
+        self,
+        kind: ComparisonKind,
+        *,
+        subjects: tuple[Subject, Subject] | None = None,
+        began_after: datetime | None = None,
+        device: str | None = None,
+        model: str | None = None,
+        since: datetime | None = None,
+    ) -> tuple[tuple[Pairing, Outcome], ...]:
+        """Return the comparisons of a kind, the newest first, each with its outcome.
 
-        Only those of these subjects, that began after `since`. Only who holds the device's lease may go on with an unfinished one.
+        Only those of these subjects, that began after a moment, with `device` and `model` (a name) on either side, that ended `since`.
+        Only who holds the device's lease may go on with an unfinished one.
         """
-        ended = {"measured": OutcomeRow.ok, "failed": OutcomeRow.ok.is_(False), "unfinished": OutcomeRow.benchmark.is_(None)}
-        wanted = [ComparisonRow.kind == kind, ended[outcome]]
-        if since is not None:
-            wanted.append(ComparisonRow.created_at > since)
-        sides = (aliased(BenchmarkRow), aliased(BenchmarkRow))
+        a, b = aliased(BenchmarkRow), aliased(BenchmarkRow)
+        wanted = [ComparisonRow.kind == kind]
         if subjects is not None:
-            wanted += [side.subject_key == subject.key() for side, subject in zip(sides, subjects, strict=True)]
+            wanted += [side.subject_key == subject.key() for side, subject in zip((a, b), subjects, strict=True)]
+        if began_after is not None:
+            wanted.append(ComparisonRow.created_at > began_after)
+        for name, value in (("device", device), ("model", model)):
+            if value is not None:
+                wanted.append(or_(*(func.json_extract(side.provenance, f"$.{name}") == value for side in (a, b))))
+        if since is not None:
+            wanted.append(OutcomeRow.finished_at >= since)
         statement = (
-            select(ComparisonRow.id, ComparisonRow.a, ComparisonRow.b, ComparisonRow.created_at)
-            .join(sides[0], sides[0].id == ComparisonRow.a)
-            .join(sides[1], sides[1].id == ComparisonRow.b)
+            select(ComparisonRow.a, ComparisonRow.b, OutcomeRow.ok)
+            .join(a, a.id == ComparisonRow.a)
+            .join(b, b.id == ComparisonRow.b)
             .outerjoin(OutcomeRow, OutcomeRow.benchmark == ComparisonRow.a)
             .where(*wanted)
             .order_by(ComparisonRow.id.desc())
         )
         with self._read() as connection:
-            return tuple(Pairing(row.id, kind, row.a, row.b, row.created_at) for row in connection.execute(statement))
+            return tuple((Pairing(row.a, row.b), _outcome(row.ok)) for row in connection.execute(statement))
+
+    def row(self, benchmark: int) -> Row:
+        """Return a benchmark without its samples; raises StoreError where there is none."""
+        found = next(self._rows(BenchmarkRow.id == benchmark), None)
+        if found is None:
+            raise StoreError(f"{self.path} holds no measurement {benchmark}", _LISTED)
+        return found
 
     def unfinished(self, subject: Subject, since: datetime) -> int | None:
         """Return the newest benchmark of `subject` that began after `since` and has no outcome, to go on with; None without one.
@@ -210,11 +234,10 @@ class Store:
 
     def measurement(self, benchmark: int) -> Measurement:
         """Return all that is stored of a benchmark, finished or not; raises StoreError where there is none, or it has no solo yet."""
-        row = next(self._rows(BenchmarkRow.id == benchmark), None)
+        row = self.row(benchmark)
         solo = self.solo(benchmark)
-        if row is None or solo is None:
-            what = "no measurement" if row is None else "only the beginning of measurement"
-            raise StoreError(f"{self.path} holds {what} {benchmark}", "`harness results` lists what it holds.")
+        if solo is None:
+            raise StoreError(f"{self.path} holds only the beginning of measurement {benchmark}", _LISTED)
         return Measurement(
             id=benchmark,
             subject=row.subject,
@@ -269,27 +292,32 @@ class Store:
             seen = {row.session: row.median_ns for row in connection.execute(statement)}
         return statistics.median(seen.values()) if len(seen) >= BASELINE_SESSIONS else None
 
-    def add_spread(self, subject: Subject, spread: Spread) -> None:
-        """Store what an A/A test found under the device, runtime and settings of `subject`."""
-        statement = insert(SpreadRow).values(
-            settings_key=_reference(subject, "spread").key(),
-            fingerprint=subject.fingerprint,
-            runtime=subject.runtime,
-            runtime_version=subject.runtime_version,
-            **vars(spread),
-        )
+    def end_aa_test(self, subject: Subject, relative_sd: float | None, visits: int) -> None:
+        """Store that an A/A test of `subject` has ended, and the spread between all visits so far."""
+        settings = _reference(subject, "spread").key()
+        row = {"ended_at": datetime.now(UTC), "settings_key": settings, "subject_key": subject.key(), "relative_sd": relative_sd}
         with self._write() as connection:
-            connection.execute(statement)
+            connection.execute(insert(AATestRow).values(visits=visits, **row))
 
-    def spreads(self, subject: Subject) -> tuple[Spread, ...]:
-        """Return what A/A tests under the device, runtime and settings of `subject` found, the newest first."""
+    def last_aa_test(self, subject: Subject) -> datetime | None:
+        """Return when the last A/A test of `subject` ended, None before the first."""
+        statement = select(AATestRow.ended_at).where(AATestRow.subject_key == subject.key()).order_by(AATestRow.id.desc()).limit(1)
+        with self._read() as connection:
+            return connection.execute(statement).scalar()
+
+    def spread(self, subject: Subject) -> float | None:
+        """Return the relative standard deviation between visits under the device, runtime and settings of `subject`, of any model.
+
+        Of several A/A tests the one that rests on most visits counts, the newest of equals. None before there is one.
+        """
         statement = (
-            select(SpreadRow.relative_sd, SpreadRow.visits, SpreadRow.model, SpreadRow.created_at)
-            .where(SpreadRow.settings_key == _reference(subject, "spread").key())
-            .order_by(SpreadRow.id.desc())
+            select(AATestRow.relative_sd)
+            .where(AATestRow.settings_key == _reference(subject, "spread").key(), AATestRow.relative_sd.is_not(None))
+            .order_by(AATestRow.visits.desc(), AATestRow.id.desc())
+            .limit(1)
         )
         with self._read() as connection:
-            return tuple(Spread(*row) for row in connection.execute(statement))
+            return connection.execute(statement).scalar()
 
     def _rows(self, *wanted: ColumnElement[bool]) -> Iterator[Row]:
         statement = (
@@ -311,7 +339,7 @@ class Store:
         with self._read() as connection:
             found = connection.execute(statement).all()
         for row in found:
-            outcome: Outcome = "unfinished" if row.ok is None else "measured" if row.ok else "failed"
+            outcome = _outcome(row.ok)
             failure = Failure(row.kind, row.message, row.stderr_tail) if outcome == "failed" else None
             yield Row(row.id, row.subject, row.provenance, row.finished_at or row.created_at, outcome, failure)
 
@@ -324,6 +352,10 @@ class Store:
     def _read(self) -> Iterator[Connection]:
         with opening.explained(self.path), self._engine.connect().execution_options(begin="BEGIN") as connection:
             yield connection
+
+
+def _outcome(ok: bool | None) -> Outcome:
+    return "unfinished" if ok is None else "measured" if ok else "failed"
 
 
 def _reference(subject: Subject, name: str) -> Subject:

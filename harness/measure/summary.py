@@ -13,7 +13,7 @@ from harness.measure import drift, stats
 from harness.measure.result import VERDICTS, Result, Verdict
 from harness.measure.samples import REFERENCES, Measurement, TimedRepetition
 
-LEAST_SOUND = 3
+_LEAST_SOUND = 3
 _LEAST_DELEGATED_SHARE = 0.5
 _NS_PER_MS = 1e6
 
@@ -29,6 +29,11 @@ class Context:
     baseline: drift.References | None
     baseline_then: drift.References | None
     spread: float | None
+
+    def drifted(self, seen: Sequence[drift.References]) -> list[bool]:
+        """Return for each repetition what its references say; without a baseline they are held against their own median."""
+        usual = self.baseline_then or drift.medians(seen)
+        return [drift.drifted(now, usual) for now in seen]
 
 
 class Flawed(Protocol):
@@ -77,16 +82,12 @@ def candidate_index(repetition: TimedRepetition, sha256: str) -> int:
 
 
 def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, context: Context) -> Estimate:
-    """Return the estimate that at least one repetition gives of a model.
-
-    Without a baseline the references are held against their own median over these repetitions.
-    """
+    """Return the estimate that at least one repetition gives of a model."""
     references = [drift.reference_latencies_ns(repetition.data, threads) for repetition in repetitions]
-    usual = context.baseline_then or drift.medians(references)
     judged = []
-    for repetition, now in zip(repetitions, references, strict=True):
+    for repetition, now, drifted in zip(repetitions, references, context.drifted(references), strict=True):
         found = stats.estimate_repetition(repetition.data, candidate_index(repetition, sha256), threads)
-        judged.append(Judged(found, now, stats.flaws(found, drifted=drift.drifted(now, usual))))
+        judged.append(Judged(found, now, stats.flaws(found, drifted=drifted)))
     used, flaw = counted(judged)
     return Estimate(
         judged=tuple(judged),
@@ -102,7 +103,7 @@ def counted(judged: Sequence[FlawedT]) -> tuple[tuple[FlawedT, ...], stats.Flaw 
     The sound ones count where there are 3 of them and they are at least half, else all do.
     """
     sound = tuple(one for one in judged if not one.flaws)
-    enough = len(sound) >= LEAST_SOUND and 2 * len(sound) >= len(judged)
+    enough = len(sound) >= _LEAST_SOUND and 2 * len(sound) >= len(judged)
     return (sound, None) if enough or len(sound) == len(judged) else (tuple(judged), _main_flaw(judged))
 
 

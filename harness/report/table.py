@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -217,9 +217,8 @@ def stored_table(frame: pd.DataFrame) -> RenderableType:
         latency = "" if row["latency_ms"] is None else numbers.time(row["latency_ms"])
         low, high = row["interval_low_ms"], row["interval_high_ms"]
         interval = "" if low is None else numbers.times(low, high)
-        outcome = verdict(row["verdict"]) if row["error"] is None else Text(row["error"].splitlines()[0], style="red")
         settings = ("" if row[name] is None else str(row[name]) for name in ("device", "precision", "threads"))
-        table.add_row(_minute(row["measured_at"]), row["model"], *settings, latency, interval, outcome)
+        table.add_row(_minute(row["measured_at"]), row["model"], *settings, latency, interval, _outcome(row))
     return table
 
 
@@ -233,12 +232,18 @@ def compared_table(frame: pd.DataFrame) -> RenderableType:
         table.add_column(name, overflow="fold")
     for name in ("B / A", "95% interval"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict or error", overflow="fold")
     for row in rows_to_json(frame):
         device = " / ".join(dict.fromkeys((row["device_a"], row["device_b"])))
-        ratio, interval = f"{row['ratio']:.4f}", f"{row['interval_low']:.4f} - {row['interval_high']:.4f}"
-        table.add_row(_minute(row["measured_at"]), row["a"], row["b"], device, ratio, interval, verdict(row["verdict"]))
+        ratio = interval = ""
+        if row["error"] is None:
+            ratio, interval = f"{row['ratio']:.4f}", f"{row['interval_low']:.4f} - {row['interval_high']:.4f}"
+        table.add_row(_minute(row["measured_at"]), row["a"], row["b"], device, ratio, interval, _outcome(row))
     return table
+
+
+def _outcome(row: dict[str, Any]) -> Text:
+    return verdict(row["verdict"]) if row["error"] is None else Text(row["error"].splitlines()[0], style="red")
 
 
 def _minute(moment: str) -> str:

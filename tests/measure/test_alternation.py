@@ -17,7 +17,7 @@ from tests.measure.test_stats_given import around, chunk, repetition
 from tests.measure.test_store_given import MODELS, SUBJECT
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-PAIRING = Pairing(1, "compare", 1, 2, NOW)
+PAIRING = Pairing(1, 2)
 
 
 @pytest.fixture
@@ -62,12 +62,21 @@ def test_a_disturbed_process_does_not_count_and_is_measured_again(store: Store) 
 
 
 def test_when_too_many_are_disturbed_the_visit_stands_and_says_so(store: Store) -> None:
-    disturbed = [alternated(1.0, seed, lost_ns=50_000) for seed in range(0, 100 * (MOST_FLAWED + 1), 100)]
+    disturbed = [alternated(1.0, seed, lost_ns=50_000) for seed in range(0, 100 * (5 + MOST_FLAWED), 100)]
     assert not visit(store, *disturbed[:-1]).complete(5)
     found = visit(store, *disturbed)
     assert found.complete(5)
     assert found.flaw == "disturbed"
     assert found.used == found.judged
+
+
+def test_enough_sound_ones_are_not_enough_while_most_are_disturbed(store: Store) -> None:
+    quiet = [alternated(1.0, seed) for seed in range(0, 400, 100)]
+    disturbed = [alternated(1.0, seed, lost_ns=50_000) for seed in range(1000, 1400, 100)]
+    assert not visit(store, *quiet[:3], *disturbed).complete(4)
+    found = visit(store, *quiet, *disturbed)
+    assert found.complete(4)
+    assert found.flaw is None
 
 
 def test_processes_on_two_devices_are_paired_as_they_were_taken(store: Store) -> None:
@@ -76,7 +85,6 @@ def test_processes_on_two_devices_are_paired_as_they_were_taken(store: Store) ->
         data = repetition(*references, chunk(around(latency_ns, seed + 5), model=2))
         return TimedRepetition("session", NOW + timedelta(seconds=seed), MODELS, data)
 
-    taken = [(on(100_000, seed), on(200_000, seed + 50)) for seed in range(0, 300, 100)]
+    taken = [(on(latency_ns, seed), on(latency_ns * (2 + seed), seed + 5)) for seed, latency_ns in ((0, 1e5), (1, 3e5), (2, 2e5))]
     found = judge(store, PAIRING, (SUBJECT, replace(SUBJECT, runtime="tflite-runtime")), taken)
-    assert [len(process.ratios) for process in found.judged] == [1, 1, 1]
-    assert found.ratio().ratio == pytest.approx(2, rel=0.002)
+    assert [process.ratios[0] for process in found.judged] == pytest.approx([2, 3, 4], rel=0.002)

@@ -13,7 +13,7 @@ import pytest
 
 import harness
 from harness.errors import ConfigError, StoreError
-from harness.measure.frames import export, results_frame, samples_frame
+from harness.measure.frames import comparisons, export, results_frame, samples_frame
 from harness.measure.result import Result
 from harness.measure.samples import Failure, Measurement
 from harness.measure.stats import disturbed
@@ -79,7 +79,7 @@ def frame(store: Store) -> pd.DataFrame:
     measured(store, (1,))
     measured(store, (1, 2, 3), replace(SUBJECT, threads=2, cores=(2, 3), governor="performance"))
     session = store.start_session(SESSION)
-    store.fail(store.start_benchmark(session, SUBJECT, replace(PROVENANCE, model="bad")), Failure("AgentDied", "segfault", "Fatal"))
+    store.fail(Failure("AgentDied", "segfault", "Fatal"), store.start_benchmark(session, SUBJECT, replace(PROVENANCE, model="bad")))
     store.start_benchmark(session, SUBJECT, PROVENANCE)
     return results_frame(store, summarise=summarise)
 
@@ -111,6 +111,19 @@ def test_a_model_that_never_started_is_a_row_too(store: Store) -> None:
     assert (frame["device"][0], frame["error_kind"][0], frame["error"][0]) == ("pi4", "ConversionError", "broken.keras: no layers")
     assert frame[["measurement_id", "sha256", "latency_ms"]].loc[0].isna().all()
     assert list(results_frame(store, summarise=summarise, model="broken.keras")["model"]) == ["broken.keras"]
+
+
+def test_a_failed_comparison_is_a_row_that_says_why(store: Store, tmp_path: Path) -> None:
+    session = store.start_session(SESSION)
+    a, b = (store.start_benchmark(session, SUBJECT, replace(PROVENANCE, model=name)) for name in ("net", "bad"))
+    store.fail(Failure("AgentDied", "segfault", "Fatal"), *store.start_comparison("compare", a, b).benchmarks)
+    frame = comparisons(results=tmp_path / "results")
+    assert frame[["a", "b", "device_a", "error_kind", "error"]].to_dict("records") == [
+        {"a": "net", "b": "bad", "device_a": "pi4", "error_kind": "AgentDied", "error": "segfault"}
+    ]
+    assert frame[["ratio", "interval_low", "verdict", "difference"]].loc[0].isna().all()
+    empty = comparisons(model="other", results=tmp_path / "results")
+    assert (len(empty), empty.dtypes.to_dict()) == (0, frame.dtypes.to_dict())
 
 
 def test_columns_and_types_do_not_depend_on_what_is_stored(store: Store, frame: pd.DataFrame) -> None:

@@ -18,7 +18,6 @@ from harness.devices.session import Session
 from harness.measure.context import REFERENCE_NAMES
 from harness.measure.drift import References
 from harness.measure.rig import Rig, kept_off, other_cores
-from harness.measure.rows import Spread
 from harness.measure.store import BASELINE_SESSIONS, Store
 from harness.measure.summary import Context
 from tests.measure.test_stats_given import CONDITIONS
@@ -146,12 +145,10 @@ def test_the_context_is_what_the_store_knows_now_and_knew_then(store: Store) -> 
         assert rig.context(replace(wanted, cores=(77,)), after).baseline is None
 
 
-def test_the_spread_is_what_all_a_a_tests_of_the_device_and_its_settings_speak_for(store: Store) -> None:
+def test_the_spread_is_that_of_the_device_and_its_settings(store: Store) -> None:
     with Rig(Device("local"), 1, store) as rig:
         wanted = rig.subject(rig.references[0])
         now = datetime.now(UTC)
-        store.add_spread(wanted, Spread(0.03, 41, "net", now))
-        assert rig.context(wanted, now).spread == pytest.approx(0.03)
-        store.add_spread(wanted, Spread(0.01, 11, "net", now))
-        assert rig.context(wanted, now).spread == pytest.approx(((40 * 0.03**2 + 10 * 0.01**2) / 50) ** 0.5)
+        store.end_aa_test(wanted, 0.03, 40)
+        assert rig.context(wanted, now).spread == 0.03
         assert rig.context(replace(wanted, runtime="other"), now).spread is None

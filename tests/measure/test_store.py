@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import StoreError
-from harness.measure.rows import Outcome, Pairing, Spread
 from harness.measure.samples import Failure, Subject, TimedRepetition
 from harness.measure.schema import pack, unpack
 from harness.measure.store import Store
@@ -106,7 +105,7 @@ def test_finished_measurements_come_newest_first_and_without_failures(store: Sto
     old, new = measured(store, (1,)), measured(store, (2, 3))
     other = measured(store, (4,), replace(SUBJECT, governor="performance"))
     failed = store.start_benchmark(store.start_session(SESSION), SUBJECT, PROVENANCE)
-    store.fail(failed, Failure("AgentDied", "segfault", "Fatal"))
+    store.fail(Failure("AgentDied", "segfault", "Fatal"), failed)
     assert [each.id for each in store.finished(SUBJECT)] == [new, old]
     assert [(row.id, row.outcome) for row in store.rows()] == [
         (failed, "failed"),
@@ -162,20 +161,31 @@ def test_a_baseline_is_of_one_device_and_its_settings(store: Store, change: dict
     assert store.reference_baseline(changed, "r") is None
 
 
-def test_spreads_come_back_newest_first(store: Store) -> None:
-    first = Spread(0.012, 40, "net", datetime(2026, 1, 2, tzinfo=UTC))
-    second = replace(first, relative_sd=0.5)
-    assert store.spreads(SUBJECT) == ()
-    store.add_spread(SUBJECT, first)
-    store.add_spread(SUBJECT, second)
-    assert store.spreads(replace(SUBJECT, model_sha256="ef" * 32, design="compare", shapes=())) == (second, first)
+def test_the_spread_that_rests_on_most_visits_counts(store: Store) -> None:
+    other_model = replace(SUBJECT, model_sha256="ef" * 32, design="compare", shapes=())
+    assert store.spread(SUBJECT) is None
+    for relative_sd, visits in ((0.012, 40), (0.5, 3), (None, 2)):
+        store.end_aa_test(SUBJECT, relative_sd, visits)
+    assert store.spread(other_model) == 0.012
+    store.end_aa_test(other_model, 0.02, 40)
+    assert store.spread(SUBJECT) == 0.02
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"cores": (0,)}, {"governor": "powersave"}, {"cold": True}, {"runtime_version": "9"}])
 def test_a_spread_is_of_one_device_runtime_and_settings(store: Store, change: dict[str, object]) -> None:
-    store.add_spread(SUBJECT, Spread(0.012, 40, "net", datetime(2026, 1, 2, tzinfo=UTC)))
+    store.end_aa_test(SUBJECT, 0.012, 40)
     changed: Subject = replace(SUBJECT, **change)  # type: ignore[arg-type]
-    assert store.spreads(changed) == ()
+    assert store.spread(changed) is None
+
+
+def test_the_end_of_an_a_a_test_is_kept_by_model(store: Store) -> None:
+    before = datetime.now(UTC)
+    assert store.last_aa_test(SUBJECT) is None
+    store.end_aa_test(SUBJECT, None, 1)
+    ended = store.last_aa_test(SUBJECT)
+    assert ended is not None
+    assert before <= ended <= datetime.now(UTC)
+    assert store.last_aa_test(replace(SUBJECT, model_sha256="ef" * 32)) is None
 
 
 def test_a_model_that_never_started_is_kept_with_its_failure(store: Store) -> None:
@@ -189,25 +199,25 @@ def test_a_model_that_never_started_is_kept_with_its_failure(store: Store) -> No
     assert store.unmeasured(since=datetime.now(UTC) + timedelta(hours=1)) == ()
 
 
-def test_a_comparison_is_found_by_its_outcome_and_subjects(store: Store) -> None:
+def test_a_comparison_is_found_with_its_outcome(store: Store) -> None:
     session = store.start_session(SESSION)
     other = replace(SUBJECT, model_sha256="ef" * 32)
-    a, b = (store.start_benchmark(session, subject, PROVENANCE) for subject in (SUBJECT, other))
+    a = store.start_benchmark(session, SUBJECT, PROVENANCE)
+    b = store.start_benchmark(session, other, replace(PROVENANCE, model="pruned"))
     pairing = store.start_comparison("compare", a, b)
-
-    def found(outcome: Outcome, *subjects: Subject) -> tuple[Pairing, ...]:
-        pair = (subjects[0], subjects[1]) if subjects else None
-        return store.comparisons(kind="compare", outcome=outcome, subjects=pair)
-
-    assert found("unfinished") == found("unfinished", SUBJECT, other) == (pairing,)
-    assert found("unfinished", other, SUBJECT) == found("measured") == found("failed") == ()
-    assert store.comparisons(kind="aa", outcome="unfinished") == ()
-    assert store.comparisons(kind="compare", outcome="unfinished", since=datetime.now(UTC)) == ()
+    assert store.comparisons("compare") == store.comparisons("compare", subjects=(SUBJECT, other)) == ((pairing, "unfinished"),)
+    for name in ("net", "pruned"):
+        assert store.comparisons("compare", model=name, device="pi4") == ((pairing, "unfinished"),)
+    assert store.comparisons("aa") == store.comparisons("compare", subjects=(other, SUBJECT)) == ()
+    assert store.comparisons("compare", model="other") == store.comparisons("compare", device="other") == ()
+    assert store.comparisons("compare", began_after=datetime.now(UTC)) == ()
+    before = datetime.now(UTC)
     store.finish(a, b)
-    assert found("measured") == (pairing,)
-    assert found("unfinished") == ()
-    store.fail(store.start_comparison("compare", store.start_benchmark(session, SUBJECT, PROVENANCE), b).a, Failure("TimedOut", "late", ""))
-    assert [one.b for one in found("failed")] == [b]
+    assert store.comparisons("compare", since=before) == ((pairing, "measured"),)
+    assert store.comparisons("compare", since=datetime.now(UTC)) == ()
+    again = store.start_comparison("compare", *(store.start_benchmark(session, SUBJECT, PROVENANCE) for _ in range(2)))
+    store.fail(Failure("TimedOut", "late", ""), *again.benchmarks)
+    assert store.comparisons("compare") == ((again, "failed"), (pairing, "measured"))
 
 
 def test_a_pair_is_stored_whole_or_not_at_all(store: Store) -> None:

@@ -13,7 +13,7 @@ from harness.measure import migrations
 from harness.measure.migrations import opening
 from harness.measure.schema import HEAD, Base
 from harness.measure.store import Store
-from tests.measure.test_store_given import SUBJECT, measured, raw
+from tests.measure.test_store_given import LONG_AGO, PROVENANCE, SESSION, SUBJECT, measured, raw
 
 NEXT = """
 from alembic import op
@@ -24,8 +24,8 @@ down_revision = "0002"
 
 
 def upgrade():
-    op.add_column("spreads", sa.Column("pairs", sa.Integer))
-    op.execute("INSERT INTO spreads VALUES (1, 'fp', 'r', 'v', 0.5, 3, 'm', '2026-01-01', 'key', 7)")
+    op.add_column("aa_tests", sa.Column("pairs", sa.Integer))
+    op.execute("INSERT INTO aa_tests VALUES (1, '2026-01-01', 'settings', 'subject', 0.5, 3, 7)")
 """
 
 
@@ -73,7 +73,7 @@ def test_an_older_schema_is_migrated_with_what_it_holds(tmp_path: Path, request:
         assert list(store.finished(SUBJECT)) == held
     with raw(tmp_path) as database:
         assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
-        assert database.execute("SELECT pairs FROM spreads").fetchall() == [(7,)]
+        assert database.execute("SELECT pairs FROM aa_tests").fetchall() == [(7,)]
 
 
 def test_a_new_store_goes_through_all_migrations(tmp_path: Path, next_folder: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_new_store_goes_through_all_migrations(tmp_path: Path, next_folder: Pa
     with Store.open(tmp_path):
         pass
     with raw(tmp_path) as database:
-        assert database.execute("SELECT pairs FROM spreads").fetchall() == [(7,)]
+        assert database.execute("SELECT pairs FROM aa_tests").fetchall() == [(7,)]
 
 
 def test_a_migration_that_does_not_end_leaves_the_store_as_it_was(tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -95,3 +95,23 @@ def test_a_migration_that_does_not_end_leaves_the_store_as_it_was(tmp_path: Path
     assert tables(tmp_path) == before
     with raw(tmp_path) as database:
         assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+
+
+def test_a_store_of_the_first_schema_keeps_all_but_its_spreads(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (migrations, opening):
+            patch.setattr(module, "HEAD", "0001")
+        with Store.open(tmp_path) as store:
+            finished = measured(store, (1, 2))
+            begun = store.start_benchmark(store.start_session(SESSION), SUBJECT, PROVENANCE)
+            held = store.measurement(finished)
+    with raw(tmp_path) as database:
+        database.execute("INSERT INTO spreads VALUES (1, 'fp', 'ai-edge-litert', '2.3.0', 0.5, 3, 'net', '2026-01-01')")
+    with Store.open(tmp_path) as store:
+        assert store.measurement(finished) == held
+        assert store.unfinished(SUBJECT, since=LONG_AGO) == begun
+        assert store.spread(SUBJECT) is None
+        store.end_aa_test(SUBJECT, 0.01, 40)
+        assert store.spread(SUBJECT) == 0.01
+        assert store.comparisons("compare") == ()
+        assert store.unmeasured() == ()

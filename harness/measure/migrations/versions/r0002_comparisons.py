@@ -1,6 +1,6 @@
-"""Comparisons and failed conversions become rows; a spread between visits belongs to settings.
+"""Comparisons, failed conversions and A/A tests become rows.
 
-What spreads stored before were found with is not known: they have the settings "" and are used no more.
+The spreads stored before go: the settings that they were found under are not known. The samples that they were derived from stay.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add two tables and a column."""
+    """Add three tables, drop one."""
     op.create_table(
         "comparisons",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -32,5 +32,13 @@ def upgrade() -> None:
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("stderr_tail", sa.Text, nullable=False),
     )
-    op.add_column("spreads", sa.Column("settings_key", sa.Text, nullable=False, server_default=""))
-    op.create_index("ix_spreads_settings_key", "spreads", ["settings_key"])
+    op.create_table(
+        "aa_tests",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("ended_at", sa.Text, nullable=False),
+        sa.Column("settings_key", sa.Text, nullable=False, index=True),
+        sa.Column("subject_key", sa.Text, nullable=False),
+        sa.Column("relative_sd", sa.Float),
+        sa.Column("visits", sa.Integer, nullable=False),
+    )
+    op.drop_table("spreads")
