@@ -29,7 +29,8 @@ def main() -> None:
     """Measure the rounds that are missing, then print a line per model."""
     options = figures.arguments(__doc__, count=40)
     state = figures.State("fidelity", options)
-    models = rigs.models([small_model(state.folder), *ZOO])
+    with figures.turn():
+        models = rigs.models([small_model(state.folder), *ZOO])
     if len(state.rows("typical")) < len(models):
         with figures.turn(), rigs.rig(state.folder) as rig:
             for model in models[len(state.rows("typical")) :]:

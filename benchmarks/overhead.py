@@ -62,7 +62,8 @@ def main() -> None:
     """Measure the models and add up where the time went."""
     options = figures.arguments(__doc__, count=len(NAMES), aa_pairs=40)
     state = figures.State("overhead", options)
-    files = model_files(figures.FOLDER / "overhead-models", NAMES[: options.count])
+    with figures.turn():
+        files = model_files(figures.FOLDER / "overhead-models", NAMES[: options.count])
     state.set_up(WARM_UP_MODEL, options.aa_pairs)
     with figures.turn(), tempfile.TemporaryDirectory() as scratch, state.store_as_set_up() as store:
         environment = {"HARNESS_CACHE": scratch}

@@ -27,7 +27,8 @@ def main() -> None:
     if len(state.rows("round")) < options.count:
         state.refuse_after_a_pause()
     state.set_up(options.model)
-    model = rigs.models([options.model])[0]
+    with figures.turn():
+        model = rigs.models([options.model])[0]
     if not state.rows("like"):  # what the tool is to do as we do; known before the first round, in which it may go first
         result = state.bench(options.model)
         state.add("like", core=result["core"], runs=result["runs"])

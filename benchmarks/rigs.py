@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.figures import turn
 from harness.convert.converter import Converter
 from harness.convert.model import Model
 from harness.devices.inventory import load_inventory
@@ -27,7 +26,7 @@ def measuring_core() -> int:
 
 def models(names: Sequence[str | Path]) -> list[Model]:
     """Return the models, converted where need be."""
-    with turn(), Converter(cores=other_cores((measuring_core(),))) as converter:
+    with Converter(cores=other_cores((measuring_core(),))) as converter:
         return [future.result() for future in [converter.submit(name) for name in names]]
 
 
