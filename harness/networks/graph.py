@@ -270,9 +270,13 @@ class Graph:
     UNBUILT: ClassVar[tuple[type[Operation], ...]] = (Dropout,)
     """Operations that inference leaves out."""
 
+    SHARED: ClassVar[tuple[type[Operation], ...]] = (Activate, Pooling, GlobalPooling, Flatten, Pad, Crop)
+    """Operations without weights or chance: on the same input they are one, as TFLite's converter has it."""
+
     def __init__(self, *inputs: Shape) -> None:
         self.inputs = inputs
         self.nodes: list[Node] = []
+        self._shared: dict[tuple[Operation, tuple[int, ...]], int] = {}
 
     def shape(self, position: int) -> Shape:
         """Return the shape at a position."""
@@ -282,9 +286,14 @@ class Graph:
 
     def add(self, operation: Operation, *inputs: int) -> int:
         """Add an operation on the values at some positions; return its position. Raises ConfigError for shapes that it cannot take."""
+        if (operation, inputs) in self._shared:
+            return self._shared[operation, inputs]
         shape = operation.output([self.shape(position) for position in inputs])
         self.nodes.append(Node(operation, inputs, shape))
-        return len(self.inputs) + len(self.nodes) - 1
+        position = len(self.inputs) + len(self.nodes) - 1
+        if isinstance(operation, self.SHARED):
+            self._shared[operation, inputs] = position
+        return position
 
     def costs(self) -> Costs:
         """Return what all operations cost together."""

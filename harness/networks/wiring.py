@@ -132,16 +132,11 @@ class Cell(Block):
 
     def expand(self, graph: Graph, *inputs: int) -> int:
         """Add all sums and their concatenation."""
-        rectified: dict[int, int] = {}
-
-        def relu(position: int) -> int:
-            if position not in rectified:
-                rectified[position] = graph.add(Activate("relu"), position)
-            return rectified[position]
 
         def separable(position: int, size: int, stride: Size) -> int:
             for step in (stride, (1, 1)):
-                depthwise = graph.add(DepthwiseConvolution((size, size), step, norm=False, bias=False), relu(position))
+                rectified = graph.add(Activate("relu"), position)
+                depthwise = graph.add(DepthwiseConvolution((size, size), step, norm=False, bias=False), rectified)
                 position = graph.add(Convolution(self.filters, (1, 1)), depthwise)
             return position
 
@@ -157,17 +152,19 @@ class Cell(Block):
             return graph.add(Pooling("average" if match[1] == "avg" else "max", (size, size), stride), source)
 
         last, before = inputs[0], inputs[-1]
-        known = {"h": graph.add(Convolution(self.filters, (1, 1)), relu(last)), "p": self._adjusted(graph, before, last, relu(before))}
+        reduced = graph.add(Convolution(self.filters, (1, 1)), graph.add(Activate("relu"), last))
+        known = {"h": reduced, "p": self._adjusted(graph, before, last)}
         for position, text in enumerate(self.sums):
             first, second = (term(part, known) for part in text.split("+"))
             known[str(position)] = graph.add(Add(), first, second)
         ends = [known[name] for name in self.concat]
         return graph.add(Concatenate(), *ends) if len(ends) > 1 else ends[0]
 
-    def _adjusted(self, graph: Graph, before: int, last: int, rectified: int) -> int:
+    def _adjusted(self, graph: Graph, before: int, last: int) -> int:
         """Bring the output before the last to this cell's size and filters (a factorized reduction where it is larger)."""
         if before == last:
             return before
+        rectified = graph.add(Activate("relu"), before)
         if graph.shape(before)[:2] != graph.shape(last)[:2]:
             half = self.filters // 2
             even = graph.add(Convolution(half, (1, 1), (2, 2)), rectified)

@@ -1,0 +1,105 @@
+"""Files written without TensorFlow, held against what TensorFlow's converter makes of the same network, and against Keras."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from harness.convert.carried import CarriedWeights
+from harness.convert.direct import write_block, write_network
+from harness.convert.flatbuffer import read_graphs
+from harness.convert.keras_convert import convert, traceable_keras
+from harness.networks.blocks import Conv, MBConv
+from harness.networks.data import models_dir
+from harness.networks.keras_build import build_keras
+from harness.networks.network import Network
+from harness.networks.recipe import read_recipe
+from harness.networks.space_file import read_space
+from harness.networks.weights import spread
+
+ZOO = ("lenet_5", "mobilenet_v2", "mobilenet_v3_small", "nasnet_a_mobile", "inception_v2")
+
+
+def zoo(name: str) -> Network:
+    return read_recipe(models_dir() / f"{name}.toml").network(name)
+
+
+def candidate(name: str, seed: int) -> Network:
+    space = read_space(models_dir() / f"{name}.toml")
+    return space.network(space.sample(random.Random(seed)))
+
+
+NETWORKS = [*map(zoo, ZOO), candidate("mnasnet", 0), candidate("ofa", 1), candidate("zoph_le", 2)]
+
+
+@pytest.fixture(scope="module", params=NETWORKS, ids=lambda network: network.name.partition("/")[0])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Any, bytes, bytes]:
+    """Return a network, its Keras model, what TensorFlow's converter makes of it, and what is written directly, of the same weights."""
+    network: Network = request.param
+    model = build_keras(network)
+    spread(model)
+    folder = tmp_path_factory.mktemp("direct")
+    convert(traceable_keras(model, network.name, {}), "float32", None, folder / "model.tflite", folder / "numbers.npz")
+    return network, model, (folder / "model.tflite").read_bytes(), write_network(network, CarriedWeights(model))
+
+
+def operators(data: bytes) -> Counter[tuple[str, tuple[int, ...]]]:
+    (graph,) = read_graphs(data, "model")
+    return Counter((operator.name, graph.tensors[operator.outputs[0]].shape) for operator in graph.operators)
+
+
+def output(data: bytes, values: np.ndarray) -> np.ndarray:
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
+    interpreter.invoke()
+    found: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return found
+
+
+def test_the_operators_are_those_of_the_converter(made: tuple[Network, Any, bytes, bytes]) -> None:
+    _, _, converted, direct = made
+    assert operators(direct) == operators(converted)
+
+
+def test_the_output_is_that_of_keras_with_the_same_weights(made: tuple[Network, Any, bytes, bytes]) -> None:
+    network, model, _, direct = made
+    values = np.random.default_rng(0).standard_normal((1, *network.input), np.float32)
+    expected = model(values, training=False).numpy()
+    assert expected.std() > 1e-4
+    np.testing.assert_allclose(output(direct, values), expected, atol=1e-4, rtol=0)
+
+
+def test_the_parameters_are_those_that_are_counted(made: tuple[Network, Any, bytes, bytes]) -> None:
+    network, model, _, direct = made
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == network.parameters
+    (graph,) = read_graphs(direct, "model")
+    stored = sum(tensor.constant_bytes for tensor in graph.tensors if tensor.dtype == "float32")
+    assert stored == pytest.approx(4 * network.costs.weights, abs=8)  # and the constants of a hard sigmoid
+
+
+def test_random_weights_keep_outputs_apart() -> None:
+    data = write_network(zoo("mobilenet_v2"))
+    generator = np.random.default_rng(0)
+    first, second = (output(data, generator.standard_normal((1, 224, 224, 3), np.float32)) for _ in range(2))
+    assert np.isfinite(first).all()
+    assert np.abs(first - second).max() > 1e-6
+    assert write_network(zoo("mobilenet_v2")) == data
+
+
+def test_a_block_is_a_model_of_its_own() -> None:
+    block = MBConv(24, (5, 5), (2, 2), 6, 0.25)
+    data = write_block(block, ((14, 14, 16),))
+    assert output(data, np.zeros((1, 14, 14, 16), np.float32)).shape == (1, 7, 7, 24)
+    assert operators(write_block(Conv(8, (3, 3)), ((4, 4, 3),))) == {("CONV_2D", (1, 4, 4, 8)): 1}
+
+
+def test_other_networks_load() -> None:
+    for name in ("alexnet", "lenet_300_100", "mnasnet_small", "mobilenet_v1", "mobilenet_v3_large_minimalistic"):
+        network = zoo(name)
+        assert output(write_network(network), np.zeros((1, *network.input), np.float32)).shape == (1, *network.shapes[-1])
