@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from harness.convert.random_weights import RandomWeights
 from harness.networks import graph as g
 from harness.networks.blocks import Block, block_graph
 from harness.networks.network import Network
@@ -39,40 +40,16 @@ class Weights(Protocol):
         """Return its bias."""
 
 
-class RandomWeights:
-    """Weights under which activations keep their size from layer to layer (He et al. 2015), the same for the same seed.
-
-    They are taken from one pool of normal numbers whose length is prime: drawing each anew would take longer than all else.
-    """
-
-    _POOL = 65_537
-
-    def __init__(self, seed: int = 0) -> None:
-        self._pool = np.random.default_rng(seed).standard_normal(self._POOL, np.float32)
-
-    def kernel(self, node: int, shape: tuple[int, ...], fan_in: int) -> Floats:
-        """Return normal numbers of variance 2 / fan-in."""
-        size = math.prod(shape)
-        start = node * 7919 % self._POOL
-        copies = -(-(start + size) // self._POOL)
-        pool = self._pool * np.float32(math.sqrt(2 / fan_in))
-        return np.tile(pool, copies)[start : start + size].reshape(shape)
-
-    def bias(self, node: int, size: int) -> Floats:
-        """Return small numbers of either sign."""
-        return self._pool[(np.arange(size) + node) % self._POOL] * np.float32(0.1)
-
-
 def write_network(network: Network, weights: Weights | None = None) -> bytes:
     """Return the .tflite file of a network in float32, with random weights unless some are given."""
     graph, output = network.graph()
-    return write_graph(graph, output, weights or RandomWeights())
+    return write_graph(graph, output, weights or RandomWeights(graph))
 
 
 def write_block(block: Block, shapes: tuple[g.Shape, ...], weights: Weights | None = None) -> bytes:
     """Return the .tflite file of one block on inputs of these shapes, in float32, with random weights unless some are given."""
     graph, output = block_graph(block, shapes)
-    return write_graph(graph, output, weights or RandomWeights())
+    return write_graph(graph, output, weights or RandomWeights(graph))
 
 
 def write_graph(graph: g.Graph, output: int, weights: Weights) -> bytes:
