@@ -15,6 +15,7 @@ _MODULES = {
     "aa": "harness.cli.compare",
     "doctor": "harness.cli.doctor",
     "results": "harness.cli.results",
+    "models": "harness.cli.models",
     "init": "harness.cli.init",
 }
 _KEPT = {

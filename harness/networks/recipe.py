@@ -47,6 +47,15 @@ class Published:
     note: str = ""
 
 
+_PUBLISHED_KINDS = {field.name: str if field.type == "str" else float for field in dataclasses.fields(Published)}
+
+
+def published_of(table: Mapping[str, Any]) -> Published:
+    """Return what a table says was published; its keys must be those of `Published`."""
+    values: dict[str, Any] = {key: float(value) if _PUBLISHED_KINDS[key] is float else value for key, value in table.items()}
+    return Published(**values)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a file says. `width` is None where the paper has no width multiplier."""
@@ -95,9 +104,7 @@ def parse_recipe(text: str, path: Path) -> Recipe:
         raise _error(text, path, ("input",), f"input is {shape}", "write [height, width, channels]")
     if width not in (None, "divisible", "floor"):
         raise _error(text, path, ("width",), f"width is {width!r}{nearest(width, ('divisible', 'floor'))}", "known: divisible, floor")
-    published = table.get("published", {})
-    kinds = {field.name: str if field.type == "str" else float for field in dataclasses.fields(Published)}
-    _check(published, kinds, text, path, ("published",))
+    _check(table.get("published", {}), _PUBLISHED_KINDS, text, path, ("published",))
     try:
         training = training_of(table.get("training", {}))
     except ConfigError as error:
@@ -109,7 +116,9 @@ def parse_recipe(text: str, path: Path) -> Recipe:
             blocks += _entry(entry, table.get("defaults", {}), table.get("parts", {}))
         except ConfigError as error:
             raise ConfigError(f"{path}:{line}: {error.message}", error.hint) from None
-    return Recipe(path.stem, table.get("title", path.stem), tuple(shape), width, tuple(blocks), training, Published(**published))
+    return Recipe(
+        path.stem, table.get("title", path.stem), tuple(shape), width, tuple(blocks), training, published_of(table.get("published", {}))
+    )
 
 
 def _entry(entry: object, defaults: Mapping[str, Any], parts: Mapping[str, Any]) -> Iterator[tuple[Block, Scaled]]:

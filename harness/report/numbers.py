@@ -32,6 +32,15 @@ def size(count: float) -> str:
     return f"{count / 1000:.2f} GB"
 
 
+def count(value: float) -> str:
+    """Return a number with 3 significant digits, as papers write parameters and mult-adds: `267k`, `3.50M`, `15.5G`."""
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * scale:
+            digits = value / scale
+            return f"{digits:.{2 if digits < 9.995 else 1 if digits < 99.95 else 0}f}{unit}"
+    return f"{value:.0f}"
+
+
 def share(value: float) -> str:
     """Return a share in percent: `0.94%`, `12%`."""
     percent = value * 100

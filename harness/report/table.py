@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.measure.result import AAReport, Check, Comparison, Result, Verdict
+    from harness.networks.catalogue import Listed
 
 _STYLES = {"steady": "green", "interval_not_reached": "yellow"}
 
@@ -248,3 +249,28 @@ def _outcome(row: dict[str, Any]) -> Text:
 
 def _minute(moment: str) -> str:
     return moment[:16].replace("T", " ")
+
+
+def networks_table(networks: Sequence[Listed]) -> RenderableType:
+    """Return the networks of the zoo: what is counted, and beside it in parentheses what was published."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for name in ("parameters", "mult-adds", "top-1", "top-5", "Pixel 1"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("source of what was published", overflow="fold")
+    for network in networks:
+        published = network.published
+        table.add_row(
+            Text(network.name, style="bold" if network.parameters is not None else "dim"),
+            _counted(network.parameters, published.parameters),
+            _counted(network.mult_adds, published.mult_adds),
+            *("" if share is None else f"{share:.1f}%" for share in (published.top_1, published.top_5)),
+            "" if published.pixel_1_ms is None else numbers.time(published.pixel_1_ms),
+            "; ".join(filter(None, (published.source, published.note))),
+        )
+    return table
+
+
+def _counted(counted: int | None, published: float | None) -> str:
+    own, theirs = ("" if value is None else numbers.count(value) for value in (counted, published))
+    return f"{own} ({theirs})".strip() if theirs else own

@@ -38,3 +38,11 @@ def test_sizes(count: int, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.00942, "0.94%"), (0.021, "2.1%"), (0.123, "12%"), (0.0, "0%")])
 def test_shares(value: float, text: str) -> None:
     assert numbers.share(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(10, "10"), (999.6, "1.00k"), (266_610, "267k"), (3_504_872, "3.50M"), (9_994_000, "9.99M"), (9_996_000, "10.0M"), (15.47e9, "15.5G")],
+)
+def test_counts_have_three_digits(value: float, text: str) -> None:
+    assert numbers.count(value) == text
