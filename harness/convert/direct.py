@@ -1,18 +1,21 @@
-"""A network or a block as a .tflite file, written without TensorFlow: the operators and fused activations that its converter gives."""
+"""A network or a block as a .tflite file, written without TensorFlow: the operators and fused activations that its converter gives.
+
+An int8 file has scales for random weights: its latency is that of any other, its output is of no use.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
-import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from harness.convert.random_weights import RandomWeights
+from harness.convert.random_weights import RandomWeights, Range, range_before, ranges
+from harness.convert.tflite_file import Kind, Quantization, TfliteFile
 from harness.networks import graph as g
 from harness.networks.blocks import Block, block_graph
 from harness.networks.network import Network
@@ -26,8 +29,7 @@ _FUSED = {
 }
 _FUSING = (g.Convolution, g.DepthwiseConvolution, g.Dense, g.Add)
 _PADDING = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
-_ALIGNMENT = 16
-_VERSION = 3
+DirectPrecision = Literal["float32", "int8"]
 
 
 class Weights(Protocol):
@@ -40,25 +42,25 @@ class Weights(Protocol):
         """Return its bias."""
 
 
-def write_network(network: Network, weights: Weights | None = None) -> bytes:
-    """Return the .tflite file of a network in float32, with random weights unless some are given."""
+def write_network(network: Network, weights: Weights | None = None, precision: DirectPrecision = "float32") -> bytes:
+    """Return the .tflite file of a network, with random weights unless some are given."""
     graph, output = network.graph()
-    return write_graph(graph, output, weights or RandomWeights(graph))
+    return write_graph(graph, output, weights or RandomWeights(graph), precision)
 
 
-def write_block(block: Block, shapes: tuple[g.Shape, ...], weights: Weights | None = None) -> bytes:
-    """Return the .tflite file of one block on inputs of these shapes, in float32, with random weights unless some are given."""
+def write_block(block: Block, shapes: tuple[g.Shape, ...], weights: Weights | None = None, precision: DirectPrecision = "float32") -> bytes:
+    """Return the .tflite file of one block on inputs of these shapes, with random weights unless some are given."""
     graph, output = block_graph(block, shapes)
-    return write_graph(graph, output, weights or RandomWeights(graph))
+    return write_graph(graph, output, weights or RandomWeights(graph), precision)
 
 
-def write_graph(graph: g.Graph, output: int, weights: Weights) -> bytes:
+def write_graph(graph: g.Graph, output: int, weights: Weights, precision: DirectPrecision = "float32") -> bytes:
     """Return the .tflite file of a graph whose result stands at a position."""
-    writer = _Writer(graph, weights)
+    writer = _Writer(graph, weights, precision)
     fused = _fused_activations(graph, output)
     for number, node in enumerate(graph.nodes):
         writer.node(number, node, fused.get(number, "linear"))
-    return writer.model([writer.at[position] for position in range(len(graph.inputs))], writer.at[output])
+    return writer.file.to_bytes([writer.at[position] for position in range(len(graph.inputs))], [writer.at[output]])
 
 
 def _fused_activations(graph: g.Graph, output: int) -> dict[int, g.Activation]:
@@ -77,53 +79,52 @@ def _fused_activations(graph: g.Graph, output: int) -> dict[int, g.Activation]:
     return fused
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """How the file knows an operator."""
-
-    code: int
-    options: int
-    version: int = 1
+_Conv2D = schema.BuiltinOperator.CONV_2D, schema.BuiltinOptions.Conv2DOptions
+_CONV = {"float32": Kind(*_Conv2D), "grouped": Kind(*_Conv2D, version=6), "int8": Kind(*_Conv2D, version=3)}
 
 
-_CONV = _Kind(schema.BuiltinOperator.CONV_2D, schema.BuiltinOptions.Conv2DOptions)
-_GROUPED = _Kind(schema.BuiltinOperator.CONV_2D, schema.BuiltinOptions.Conv2DOptions, version=6)
-_DEPTHWISE = _Kind(schema.BuiltinOperator.DEPTHWISE_CONV_2D, schema.BuiltinOptions.DepthwiseConv2DOptions)
-_DENSE = _Kind(schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOptions.FullyConnectedOptions)
-_ADD = _Kind(schema.BuiltinOperator.ADD, schema.BuiltinOptions.AddOptions)
-_MUL = _Kind(schema.BuiltinOperator.MUL, schema.BuiltinOptions.MulOptions)
-_CONCAT = _Kind(schema.BuiltinOperator.CONCATENATION, schema.BuiltinOptions.ConcatenationOptions)
-_MEAN = _Kind(schema.BuiltinOperator.MEAN, schema.BuiltinOptions.ReducerOptions)
-_RESHAPE = _Kind(schema.BuiltinOperator.RESHAPE, schema.BuiltinOptions.ReshapeOptions)
-_PAD = _Kind(schema.BuiltinOperator.PAD, schema.BuiltinOptions.PadOptions)
-_SLICE = _Kind(schema.BuiltinOperator.STRIDED_SLICE, schema.BuiltinOptions.StridedSliceOptions)
+def _kinds(code: int, options: int, int8_version: int = 2) -> dict[str, Kind]:
+    return {"float32": Kind(code, options), "int8": Kind(code, options, int8_version)}
+
+
+_OPERATORS, _OPTIONS = schema.BuiltinOperator, schema.BuiltinOptions
+_DEPTHWISE = _kinds(_OPERATORS.DEPTHWISE_CONV_2D, _OPTIONS.DepthwiseConv2DOptions, 3)
+_DENSE = _kinds(_OPERATORS.FULLY_CONNECTED, _OPTIONS.FullyConnectedOptions, 4)
+_ADD = _kinds(_OPERATORS.ADD, _OPTIONS.AddOptions)
+_MUL = _kinds(_OPERATORS.MUL, _OPTIONS.MulOptions)
+_CONCAT = _kinds(_OPERATORS.CONCATENATION, _OPTIONS.ConcatenationOptions)
+_MEAN = _kinds(_OPERATORS.MEAN, _OPTIONS.ReducerOptions)
+_RESHAPE = _kinds(_OPERATORS.RESHAPE, _OPTIONS.ReshapeOptions, 1)
+_PAD = _kinds(_OPERATORS.PAD, _OPTIONS.PadOptions)
+_SLICE = _kinds(_OPERATORS.STRIDED_SLICE, _OPTIONS.StridedSliceOptions)
 _POOLS = {
-    "max": _Kind(schema.BuiltinOperator.MAX_POOL_2D, schema.BuiltinOptions.Pool2DOptions),
-    "average": _Kind(schema.BuiltinOperator.AVERAGE_POOL_2D, schema.BuiltinOptions.Pool2DOptions),
+    "max": _kinds(_OPERATORS.MAX_POOL_2D, _OPTIONS.Pool2DOptions),
+    "average": _kinds(_OPERATORS.AVERAGE_POOL_2D, _OPTIONS.Pool2DOptions),
 }
 _ACTIVATIONS = {
-    "relu": _Kind(schema.BuiltinOperator.RELU, schema.BuiltinOptions.NONE),
-    "relu6": _Kind(schema.BuiltinOperator.RELU6, schema.BuiltinOptions.NONE),
-    "hard_swish": _Kind(schema.BuiltinOperator.HARD_SWISH, schema.BuiltinOptions.NONE),
-    "sigmoid": _Kind(schema.BuiltinOperator.LOGISTIC, schema.BuiltinOptions.NONE),
-    "softmax": _Kind(schema.BuiltinOperator.SOFTMAX, schema.BuiltinOptions.SoftmaxOptions),
+    "relu": _kinds(_OPERATORS.RELU, _OPTIONS.NONE),
+    "relu6": _kinds(_OPERATORS.RELU6, _OPTIONS.NONE),
+    "hard_swish": _kinds(_OPERATORS.HARD_SWISH, _OPTIONS.NONE, 1),
+    "sigmoid": _kinds(_OPERATORS.LOGISTIC, _OPTIONS.NONE),
+    "softmax": _kinds(_OPERATORS.SOFTMAX, _OPTIONS.SoftmaxOptions),
 }
+Weighted = g.Convolution | g.DepthwiseConvolution | g.Dense
+_Rest = g.Activation | Literal["a sixth"]
+_SIXTH: Literal["a sixth"] = "a sixth"
 
 
 class _Writer:
-    """One file that grows operator by operator; `at` gives the tensor that holds the value at a position of the graph."""
+    """Adds a graph's nodes to a file; `at` gives the tensor that holds the value at a position of the graph."""
 
-    def __init__(self, graph: g.Graph, weights: Weights) -> None:
+    def __init__(self, graph: g.Graph, weights: Weights, precision: DirectPrecision) -> None:
+        self.file = TfliteFile()
         self._graph = graph
         self._weights = weights
-        self._buffers = [schema.BufferT()]  # by convention the first is empty: it stands for tensors without data
-        self._tensors: list[Any] = []
-        self._operators: list[Any] = []
-        self._kinds: list[_Kind] = []
-        self._constants: dict[bytes, int] = {}
-        self._bytes = 0
+        self._precision = precision
+        self._ranges = ranges(graph) if precision == "int8" else None
         self._rectified: set[int] = set()
-        self.at = {position: self._tensor(shape) for position, shape in enumerate(graph.inputs)}
+        self._scales: dict[int, float] = {}
+        self.at = {position: self._tensor(shape, self._range(position)) for position, shape in enumerate(graph.inputs)}
 
     def node(self, number: int, node: g.Node, fused: g.Activation) -> None:
         """Add the operators of one node, which takes the activation behind it with it where that is not linear."""
@@ -131,172 +132,152 @@ class _Writer:
         if fused != "linear":
             assert isinstance(operation, _FUSING)
             operation = replace(operation, activation=fused)
-        sources = [self.at[source] for source in node.inputs]
-        shapes = [self._graph.shape(source) for source in node.inputs]
+            self._fuse(position, fused)
+        sources, end = [self.at[source] for source in node.inputs], self._range(position)
         match operation:
-            case g.Convolution():
-                made = self._convolution(number, operation, sources[0], shapes[0], node.output)
-            case g.DepthwiseConvolution():
-                made = self._depthwise(number, operation, sources[0], shapes[0], node.output)
-            case g.Dense():
-                made = self._dense(number, operation, sources[0], shapes[0][0])
+            case g.Convolution() | g.DepthwiseConvolution() | g.Dense():
+                made = self._weighted(number, operation, sources[0], self._graph.shape(node.inputs[0]), node.output, end)
             case g.Pooling():
                 options = schema.Pool2DOptionsT()
                 options.padding = _PADDING[operation.padding]
                 (options.strideH, options.strideW), (options.filterHeight, options.filterWidth) = operation.stride, operation.kernel
-                made = self._operator(_POOLS[operation.reduction], sources, node.output, options)
+                made = self._operator(_POOLS[operation.reduction], sources, node.output, options, end)
             case g.GlobalPooling():
                 options = schema.ReducerOptionsT()
                 options.keepDims = operation.keep
-                made = self._operator(_MEAN, [*sources, self._constant([1, 2])], node.output, options)
+                made = self._operator(_MEAN, [*sources, self._numbers([1, 2])], node.output, options, end)
             case g.Flatten():
                 options = schema.ReshapeOptionsT()
-                made = self._operator(_RESHAPE, [*sources, self._constant([1, *node.output])], node.output, options)
+                made = self._operator(_RESHAPE, [*sources, self._numbers([1, *node.output])], node.output, options, end)
             case g.Activate():
-                made = sources[0] if sources[0] in self._rectified else self._activated(sources[0], node.output, operation.activation)
+                done = sources[0] in self._rectified
+                made = sources[0] if done else self._activated(sources[0], node.output, operation.activation, end)
             case g.Dropout():
                 made = sources[0]
             case g.Add():
-                options = schema.AddOptionsT()
-                options.potScaleInt16 = True
-                options.fusedActivationFunction = _FUSED.get(operation.activation, _FUSED["linear"])
-                rest = "linear" if operation.activation in _FUSED else operation.activation
-                made = self._activated(self._operator(_ADD, sources, node.output, options), node.output, rest)
+                made = self._sum(operation, sources, node.output, end)
             case g.Multiply():
-                made = self._operator(_MUL, sources, node.output, schema.MulOptionsT())
+                made = self._operator(_MUL, sources, node.output, schema.MulOptionsT(), end)
             case g.Concatenate():
                 options = schema.ConcatenationOptionsT()
                 options.axis = len(node.output)
-                made = self._operator(_CONCAT, sources, node.output, options)
+                made = self._operator(_CONCAT, sources, node.output, options, end)
             case g.Pad():
                 margins = [[0, 0], list(operation.rows), list(operation.columns), [0, 0]]
-                made = self._operator(_PAD, [*sources, self._constant(margins)], node.output, schema.PadOptionsT())
+                made = self._operator(_PAD, [*sources, self._numbers(margins)], node.output, schema.PadOptionsT(), end)
             case g.Crop():
-                made = self._crop(operation, sources[0], node.output)
+                options = schema.StridedSliceOptionsT()
+                # Begin at the crop, end where the feature map ends.
+                options.beginMask, options.endMask = 0b1001, 0b1111
+                limits = ([0, operation.rows, operation.columns, 0], [0, 0, 0, 0], [1, 1, 1, 1])
+                made = self._operator(_SLICE, [*sources, *map(self._numbers, limits)], node.output, options, end)
             case _:
                 raise AssertionError(operation)
         self.at[position] = made
         if fused != "linear":
             self._rectified.add(made)
 
-    def _convolution(self, number: int, operation: g.Convolution, source: int, shape: g.Shape, output: g.Shape) -> int:
-        channels = shape[-1] // operation.groups
-        fused, rest, shift = _split(operation.activation)
-        options = schema.Conv2DOptionsT()
-        options.padding, (options.strideH, options.strideW) = _PADDING[operation.padding], operation.stride
+    def _weighted(self, number: int, operation: Weighted, source: int, shape: g.Shape, output: g.Shape, end: Range | None) -> int:
+        """Add an operator with weights and a bias, and what is left of its activation."""
+        shift, fused = 0.0, _FUSED.get(operation.activation, _FUSED["linear"])
+        rest: _Rest = "linear" if operation.activation in _FUSED else operation.activation
+        if operation.activation == "hard_sigmoid":
+            shift, fused, rest = 3.0, _FUSED["relu6"], _SIXTH
+        form: tuple[int, ...]
+        match operation:
+            case g.Convolution():
+                kinds, options, axis = _CONV, schema.Conv2DOptionsT(), 0
+                channels = shape[-1] // operation.groups
+                form, fan_in = (operation.filters, *operation.kernel, channels), math.prod(operation.kernel) * channels
+                if operation.groups > 1:
+                    kinds = kinds | {"float32": _CONV["grouped"], "int8": _CONV["grouped"]}
+            case g.DepthwiseConvolution():
+                kinds, options, axis = _DEPTHWISE, schema.DepthwiseConv2DOptionsT(), 3
+                options.depthMultiplier = operation.multiplier
+                form, fan_in = (1, *operation.kernel, output[-1]), math.prod(operation.kernel)
+            case g.Dense():
+                kinds, options, axis = _DENSE, schema.FullyConnectedOptionsT(), 0
+                form, fan_in = (operation.units, shape[0]), shape[0]
+        if not isinstance(operation, g.Dense):
+            options.padding, (options.strideH, options.strideW) = _PADDING[operation.padding], operation.stride
         options.fusedActivationFunction = fused
-        kernel = self._weights.kernel(number, (operation.filters, *operation.kernel, channels), math.prod(operation.kernel) * channels)
-        kind = _CONV if operation.groups == 1 else _GROUPED
-        made = self._operator(kind, [source, *self._parameters(number, kernel, operation.filters, shift)], output, options)
-        return self._activated(made, output, rest)
+        kernel = self._weights.kernel(number, form, fan_in)
+        bias = self._weights.bias(number, output[-1]) + np.float32(shift)
+        inputs = [source, *self._parameters(source, kernel, bias, axis)]
+        between = end if rest == "linear" else (0.0, 6.0) if rest == _SIXTH else range_before(operation.activation)
+        made = self._operator(kinds, inputs, output, options, between)
+        return self._activated(made, output, rest, end)
 
-    def _depthwise(self, number: int, operation: g.DepthwiseConvolution, source: int, shape: g.Shape, output: g.Shape) -> int:
-        fused, rest, shift = _split(operation.activation)
-        options = schema.DepthwiseConv2DOptionsT()
-        options.padding, (options.strideH, options.strideW) = _PADDING[operation.padding], operation.stride
-        options.fusedActivationFunction, options.depthMultiplier = fused, operation.multiplier
-        kernel = self._weights.kernel(number, (1, *operation.kernel, shape[-1] * operation.multiplier), math.prod(operation.kernel))
-        made = self._operator(_DEPTHWISE, [source, *self._parameters(number, kernel, output[-1], shift)], output, options)
-        return self._activated(made, output, rest)
+    def _sum(self, operation: g.Add, sources: Sequence[int], output: g.Shape, end: Range | None) -> int:
+        options = schema.AddOptionsT()
+        options.potScaleInt16 = True
+        fused = operation.activation in _FUSED
+        options.fusedActivationFunction = _FUSED[operation.activation if fused else "linear"]
+        made = self._operator(_ADD, sources, output, options, end if fused else range_before(operation.activation))
+        return self._activated(made, output, "linear" if fused else operation.activation, end)
 
-    def _dense(self, number: int, operation: g.Dense, source: int, units: int) -> int:
-        fused, rest, shift = _split(operation.activation)
-        options = schema.FullyConnectedOptionsT()
-        options.fusedActivationFunction = fused
-        kernel = self._weights.kernel(number, (operation.units, units), units)
-        made = self._operator(_DENSE, [source, *self._parameters(number, kernel, operation.units, shift)], (operation.units,), options)
-        return self._activated(made, (operation.units,), rest)
-
-    def _crop(self, operation: g.Crop, source: int, output: g.Shape) -> int:
-        options = schema.StridedSliceOptionsT()
-        # Begin at the crop, end where the feature map ends.
-        options.beginMask, options.endMask = 0b1001, 0b1111
-        begin, end = [0, operation.rows, operation.columns, 0], [0, 0, 0, 0]
-        return self._operator(_SLICE, [source, *map(self._constant, (begin, end, [1, 1, 1, 1]))], output, options)
-
-    def _activated(self, source: int, shape: g.Shape, activation: g.Activation | Literal["a sixth"]) -> int:
+    def _activated(self, source: int, shape: g.Shape, activation: _Rest, end: Range | None) -> int:
         """Add an activation by itself; a hard sigmoid is what the converter makes of relu6(x + 3) / 6."""
         if activation == "linear":
             return source
         if activation == "hard_sigmoid":
             options = schema.AddOptionsT()
-            options.fusedActivationFunction, options.potScaleInt16 = schema.ActivationFunctionType.RELU6, True
-            return self._activated(self._operator(_ADD, [source, self._scalar(3.0)], shape, options), shape, "a sixth")
-        if activation == "a sixth":
-            return self._operator(_MUL, [source, self._scalar(1 / 6)], shape, schema.MulOptionsT())
+            options.fusedActivationFunction, options.potScaleInt16 = _FUSED["relu6"], True
+            shifted = self._operator(_ADD, [source, self._number(3.0)], shape, options, (0.0, 6.0))
+            return self._activated(shifted, shape, _SIXTH, end)
+        if activation == _SIXTH:
+            return self._operator(_MUL, [source, self._number(1 / 6)], shape, schema.MulOptionsT(), end)
         options = None
         if activation == "softmax":
             options = schema.SoftmaxOptionsT()
             options.beta = 1.0
-        return self._operator(_ACTIVATIONS[activation], [source], shape, options)
+        return self._operator(_ACTIVATIONS[activation], [source], shape, options, end)
 
-    def _parameters(self, number: int, kernel: Floats, size: int, shift: float) -> tuple[int, int]:
-        bias = self._weights.bias(number, size) + np.float32(shift)
-        return self._data(kernel.shape, kernel), self._data(bias.shape, bias)
+    def _parameters(self, source: int, kernel: Floats, bias: Floats, axis: int) -> tuple[int, int]:
+        """Add a kernel and a bias; those of int8 are scaled by channel, which are along `axis` of the kernel."""
+        if self._precision == "float32":
+            return self.file.data(np.asarray(kernel, "<f4")), self.file.data(np.asarray(bias, "<f4"))
+        others = tuple(index for index in range(kernel.ndim) if index != axis)
+        scales = np.maximum(np.abs(kernel).max(axis=others, keepdims=True), 1e-9) / 127
+        quantized = np.rint(kernel / scales).astype(np.int8)
+        flat = scales.reshape(-1).astype(np.float64)
+        bias_scales = self._scales[source] * flat
+        whole = np.rint(bias / bias_scales).astype("<i4")
+        return (
+            self.file.data(quantized, Quantization(tuple(flat.tolist()), axis=axis)),
+            self.file.data(whole, Quantization(tuple(bias_scales.tolist()))),
+        )
 
-    def _operator(self, kind: _Kind, inputs: Sequence[int], output: g.Shape, options: Any) -> int:
-        """Add an operator; return the tensor of its output."""
-        if kind not in self._kinds:
-            self._kinds.append(kind)
-        operator = schema.OperatorT()
-        made = self._tensor(output)
-        operator.opcodeIndex, operator.inputs, operator.outputs = self._kinds.index(kind), list(inputs), [made]
-        operator.builtinOptionsType, operator.builtinOptions = kind.options, options
-        self._operators.append(operator)
+    def _operator(self, kinds: Mapping[str, Kind], inputs: Sequence[int], output: g.Shape, options: Any, end: Range | None) -> int:
+        return self.file.operator(kinds[self._precision], inputs, self._tensor(output, end), options)
+
+    def _tensor(self, shape: g.Shape, end: Range | None) -> int:
+        """Add the tensor of an activation, of batch 1."""
+        if self._precision == "float32" or end is None:
+            return self.file.tensor((1, *shape))
+        quantization = Quantization.of_range(*end)
+        made = self.file.tensor((1, *shape), quantization)
+        (self._scales[made],) = quantization.scales
         return made
 
-    def _tensor(self, shape: g.Shape) -> int:
-        """Add the tensor of an activation, of batch 1; return its index."""
-        return self._add((1, *shape), schema.TensorType.FLOAT32, 0)
+    def _range(self, position: int) -> Range | None:
+        return None if self._ranges is None else self._ranges[position]
 
-    def _data(self, shape: tuple[int, ...], values: Floats) -> int:
-        return self._add(shape, schema.TensorType.FLOAT32, self._buffer(np.ascontiguousarray(values, "<f4")))
+    def _fuse(self, position: int, activation: g.Activation) -> None:
+        """Give a position the range of the activation behind it."""
+        if self._ranges is not None:
+            reader = next(
+                len(self._graph.inputs) + number
+                for number, node in enumerate(self._graph.nodes)
+                if position in node.inputs and node.operation == g.Activate(activation)
+            )
+            self._ranges[position] = self._ranges[reader]
 
-    def _scalar(self, value: float) -> int:
-        return self._shared((), schema.TensorType.FLOAT32, np.array(value, "<f4"))
+    def _number(self, value: float) -> int:
+        if self._precision == "float32":
+            return self.file.constant(np.array(value, "<f4"))
+        return self.file.constant(np.array(127, np.int8), Quantization((value / 127,)))
 
-    def _constant(self, values: object) -> int:
-        """Return the tensor of whole numbers that an operator is told, such as axes; equal ones are one."""
-        array = np.array(values, "<i4")
-        return self._shared(array.shape, schema.TensorType.INT32, array)
-
-    def _shared(self, shape: tuple[int, ...], kind: int, array: npt.NDArray[Any]) -> int:
-        key = repr((shape, kind)).encode() + array.tobytes()
-        if key not in self._constants:
-            self._constants[key] = self._add(shape, kind, self._buffer(array))
-        return self._constants[key]
-
-    def _add(self, shape: tuple[int, ...], kind: int, buffer: int) -> int:
-        tensor = schema.TensorT()
-        tensor.name, tensor.shape, tensor.type, tensor.buffer = f"t{len(self._tensors)}", list(shape), kind, buffer
-        self._tensors.append(tensor)
-        return len(self._tensors) - 1
-
-    def _buffer(self, array: npt.NDArray[Any]) -> int:
-        buffer = schema.BufferT()
-        buffer.data = array.reshape(-1).view(np.uint8)
-        self._bytes += buffer.data.size + 2 * _ALIGNMENT
-        self._buffers.append(buffer)
-        return len(self._buffers) - 1
-
-    def model(self, inputs: list[int], output: int) -> bytes:
-        """Return the file."""
-        graph = schema.SubGraphT()
-        graph.tensors, graph.operators, graph.inputs, graph.outputs, graph.name = self._tensors, self._operators, inputs, [output], "main"
-        model = schema.ModelT()
-        model.version, model.description, model.subgraphs, model.buffers = _VERSION, "latency-harness", [graph], self._buffers
-        model.operatorCodes = []
-        for kind in self._kinds:
-            code = schema.OperatorCodeT()
-            code.deprecatedBuiltinCode, code.builtinCode, code.version = min(kind.code, 127), kind.code, kind.version
-            model.operatorCodes.append(code)
-        builder = flatbuffers.Builder(self._bytes + (1 << 16))
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-
-def _split(activation: g.Activation) -> tuple[int, g.Activation | Literal["a sixth"], float]:
-    """Return the activation that a convolution takes with it, what is left to do behind it, and what is added to its bias."""
-    if activation == "hard_sigmoid":
-        return _FUSED["relu6"], "a sixth", 3.0
-    return (_FUSED[activation], "linear", 0.0) if activation in _FUSED else (_FUSED["linear"], activation, 0.0)
+    def _numbers(self, values: object) -> int:
+        """Return the tensor of whole numbers that an operator is told, such as axes."""
+        return self.file.constant(np.array(values, "<i4"))

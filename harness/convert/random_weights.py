@@ -66,6 +66,69 @@ def mean_squares(graph: g.Graph) -> list[float]:
     return found
 
 
+Range = tuple[float, float]
+"""The least and the greatest value that 8 bits are spread over; 0 lies between them."""
+
+_DEVIATIONS_WIDE = 4.0
+_GATE = (0.0, 255 / 256)
+"""What a sigmoid and a softmax give: TFLite fixes their scale to 1/256."""
+
+
+def range_before(activation: g.Activation) -> Range:
+    """Return the range of what goes into an activation."""
+    wide = _DEVIATIONS_WIDE * _DEVIATIONS.get(activation, 1.0)
+    return -wide, wide
+
+
+def ranges(graph: g.Graph) -> list[Range]:
+    """Return the range at each position, where weights are those of `RandomWeights`.
+
+    What an operator passes on unchanged (pooling, concatenation, padding) has one range on both sides of it, as 8-bit kernels want it.
+    """
+    squares = mean_squares(graph)
+    found: list[Range] = [(0.0, 1.0)] * len(graph.inputs)
+    for position, node in enumerate(graph.nodes, len(graph.inputs)):
+        found.append(_range(node, found, math.sqrt(squares[position])))
+    group = list(range(len(found)))
+
+    def first(position: int) -> int:
+        while group[position] != position:
+            position = group[position]
+        return position
+
+    for position, node in enumerate(graph.nodes, len(graph.inputs)):
+        if isinstance(node.operation, _PASSING):
+            for source in node.inputs:
+                earlier, later = sorted((first(source), first(position)))
+                group[later] = earlier
+    joined = list(found)
+    for position, (low, high) in enumerate(found):
+        root = first(position)
+        joined[root] = min(joined[root][0], low), max(joined[root][1], high)
+    return [joined[first(position)] for position in range(len(found))]
+
+
+_PASSING = (g.Pooling, g.Concatenate, g.Pad, g.Crop, g.Flatten, g.Dropout)
+
+
+def _range(node: g.Node, found: Sequence[Range], deviation: float) -> Range:
+    operation = node.operation
+    activation: g.Activation = getattr(operation, "activation", "linear")
+    if activation in ("sigmoid", "hard_sigmoid", "softmax"):
+        return _GATE
+    if isinstance(operation, _PASSING):
+        return found[node.inputs[0]]
+    wide = _DEVIATIONS_WIDE * deviation
+    if activation == "relu6":
+        return 0.0, min(6.0, _DEVIATIONS_WIDE)
+    if activation == "relu":
+        return 0.0, math.sqrt(2) * wide
+    if activation == "hard_swish":
+        return -0.375, math.sqrt(2) * wide
+    nonnegative = isinstance(operation, g.Multiply | g.GlobalPooling | g.Add) and all(found[source][0] == 0 for source in node.inputs)
+    return (0.0 if nonnegative else -wide), wide
+
+
 def _mean_square(node: g.Node, squares: Sequence[float], shapes: Sequence[g.Shape]) -> float:
     match node.operation:
         case g.Convolution(activation=activation) | g.DepthwiseConvolution(activation=activation) | g.Dense(activation=activation):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,29 @@ def test_random_weights_keep_outputs_apart(network: Network) -> None:
     assert first.max() > 2 * first.mean()
     assert np.abs(first - second).max() > 1e-4 * first.max()
     assert write_network(network) == data
+
+
+@pytest.mark.parametrize(
+    "network", [zoo("mobilenet_v3_small"), candidate("mnasnet", 3)], ids=lambda network: network.name.partition("/")[0]
+)
+def test_an_int8_file_has_the_operators_of_the_converter(network: Network, tmp_path: Path) -> None:
+    model = build_keras(network)
+    spread(model)
+    convert(traceable_keras(model, network.name, {}), "int8", None, tmp_path / "model.tflite", tmp_path / "numbers.npz")
+    direct = write_network(network, precision="int8")
+    assert operators(direct) == operators((tmp_path / "model.tflite").read_bytes())
+    (graph,) = read_graphs(direct, "model")
+    assert {graph.tensors[index].dtype for index in (*graph.inputs, *graph.outputs)} == {"int8"}
+    values = np.random.default_rng(0).integers(-128, 128, (1, *network.input), np.int8)
+    assert len(set(output(direct, values).ravel().tolist())) > 1
+
+
+def test_what_is_passed_on_keeps_its_scale() -> None:
+    (graph,) = read_graphs(write_network(zoo("inception_v2"), precision="int8"), "model")
+    passing = [operator for operator in graph.operators if operator.name in ("CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D")]
+    assert len(passing) > 20
+    for operator in passing:
+        assert len({graph.tensors[index].scale for index in (*operator.inputs, *operator.outputs)}) == 1
 
 
 def test_a_block_is_a_model_of_its_own() -> None:
