@@ -65,7 +65,7 @@ def main() -> None:
 
     for name in ("start_session", "start_benchmark", "add_solo", "add_repetition", "finish", "add_reference"):
         clock.watch(Store, name, "store: writing")
-    for name in ("unfinished", "solo", "measurement", "repetitions", "reference_baseline", "spreads"):
+    for name in ("unfinished", "solo", "measurement", "repetitions", "reference_baseline", "spread"):
         clock.watch(Store, name, "store: reading")
     clock.watch(Session, "request", lambda _, operation, *__: f"waiting for the agent: {operation}")
     clock.watch(Session, "timed", "messages of repetitions")
