@@ -209,11 +209,21 @@ class Space:
         """Return what `network(tokens).costs` is, sooner: what a stage costs is remembered."""
         if any(stage.skips for stage in self.stages):
             return self.network(tokens).costs
-        shape, total = chain(self.stem, self.input)
+        shape, total = self._stem
         for stage, part in zip(self.stages, self.parts(tokens), strict=True):
             shape, costs = stage.costs(part, shape)
             total += costs
-        return total + chain(self.head, shape)[1]
+        if shape not in self._heads:
+            self._heads[shape] = chain(self.head, shape)[1]
+        return total + self._heads[shape]
+
+    @cached_property
+    def _stem(self) -> tuple[Shape, Costs]:
+        return chain(self.stem, self.input)
+
+    @cached_property
+    def _heads(self) -> dict[Shape, Costs]:
+        return {}
 
     def parts(self, tokens: Tokens) -> Iterator[Tokens]:
         """Yield the tokens of each stage."""
