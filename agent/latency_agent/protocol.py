@@ -5,7 +5,7 @@ The harness writes requests, `{"id": 1, "op": "hello", "args": {...}}`; the agen
 whose op is `ping` is a heartbeat and gets no answer. The agent ends on EOF, and when it has heard nothing
 for `HEARTBEAT_TIMEOUT_S`.
 
-Version 1 is the first.
+Version 2: models may be timed in turn within a chunk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
-VERSION = 1
+VERSION = 2
 HEARTBEAT_INTERVAL_S = 2.0
 HEARTBEAT_TIMEOUT_S = 20.0
 
@@ -117,13 +117,14 @@ class SoloTask:
 class TimedTask:
     """A repetition that times several models in one process, chunk by chunk.
 
-    `schedule` holds indices into `models`; one entry is one chunk. `chunk_ns` and `chunk_runs` say, per model, how long a chunk
-    lasts at least and how many runs it holds at least. In a cold repetition a buffer of `flush_bytes` is written before each run;
-    None measures warm.
+    `schedule` holds, entry by entry, indices into `models`. An entry of one model is a chunk; one of several is a chunk of each, their
+    samples taken in turn. `chunk_ns` and `chunk_runs` say, per model, how long a chunk lasts at least and how many runs it holds at
+    least (of an entry of several the largest counts, as samples of each). In a cold repetition a buffer of `flush_bytes` is written
+    before each run; None measures warm.
     """
 
     models: Tuple[ModelFile, ...]
-    schedule: Tuple[int, ...]
+    schedule: Tuple[Tuple[int, ...], ...]
     cores: Tuple[int, ...]
     threads: int
     seed: int
@@ -166,7 +167,7 @@ class SoloResult:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Samples of one model, taken one after the other.
+    """Samples of one model, taken one after the other, or in turn with those of the chunks beside it that have the same `start_ns`.
 
     `wall_ns`, `cpu_ns` and `switches` have one entry a sample; a sample is `repeats` runs and its
     times are theirs together. `discarded_ns` are the runs after the change of model that do not count.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import resource
 import time
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 SHORTEST_SAMPLE_NS = 100_000
 SETTLE_RUNS = 3
 SETTLE_NS = 10_000_000
+TURN_SETTLE_NS = 1_000_000
+SHORTEST_TURN_NS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,11 @@ def run_for(invoke: Callable[[], object], least_runs: int, least_ns: int, before
     return tuple(runs)
 
 
-def repeats_for(runs_ns: Tuple[int, ...]) -> int:
-    """Return how many runs make a sample of at least 100 us: a power of two, so that processes agree on it."""
+def repeats_for(runs_ns: Tuple[int, ...], shortest_ns: int = SHORTEST_SAMPLE_NS) -> int:
+    """Return how many runs make a sample of at least `shortest_ns`: a power of two, so that processes agree on it."""
     typical = sorted(runs_ns)[len(runs_ns) // 2]
     repeats = 1
-    while repeats * max(typical, 1) < SHORTEST_SAMPLE_NS:
+    while repeats * max(typical, 1) < shortest_ns:
         repeats *= 2
     return repeats
 
@@ -62,43 +65,96 @@ def time_chunk(
     Runs are discarded first until 3 runs and 10 ms have passed: the caches still hold the previous model. `flush` is called before
     each sample, outside the timed region. With one thread the CPU time is the thread's, else the process's.
     """
-    wall_clock = time.perf_counter_ns
-    cpu_clock = time.thread_time_ns if threads == 1 else time.process_time_ns
-    usage_of = resource.RUSAGE_THREAD if threads == 1 else resource.RUSAGE_SELF
-    usage = resource.getrusage
-    wall: List[int] = []
-    cpu: List[int] = []
-    switches: List[int] = []
+    recorder = _Recorder(invoke, repeats, threads, flush)
+    with _no_collection():
+        recorder.discard(SETTLE_RUNS, SETTLE_NS)
+        least_samples = -(-least_runs // repeats)
+        until = time.perf_counter_ns() + least_ns
+        while len(recorder.wall) < least_samples or time.perf_counter_ns() < until:
+            recorder.take()
+    return recorder.samples()
+
+
+def time_in_turn(
+    invokes: Sequence[Callable[[], object]],
+    *,
+    repeats: Sequence[int],
+    least_samples: int,
+    least_ns: int,
+    threads: int,
+    flush: Optional[Callable[[], object]] = None,
+) -> Tuple[Samples, ...]:
+    """Return samples of several models taken in turn, as many of each: at least `least_samples`, and until `least_ns` have passed.
+
+    The order is turned round each time (A B B A A B ...). Before each sample runs of its model are discarded until one run and 1 ms
+    have passed. What slows a core for longer than a few samples slows neighbours alike.
+    """
+    recorders = [_Recorder(invoke, count, threads, flush) for invoke, count in zip(invokes, repeats)]
+    order = list(recorders)
+    until = time.perf_counter_ns() + least_ns
+    with _no_collection():
+        while len(recorders[0].wall) < least_samples or time.perf_counter_ns() < until:
+            for recorder in order:
+                recorder.discard(1, TURN_SETTLE_NS)
+                recorder.take()
+            order.reverse()
+    return tuple(recorder.samples() for recorder in recorders)
+
+
+class _Recorder:
+    """Takes samples of one model and keeps them in columns."""
+
+    def __init__(self, invoke: Callable[[], object], repeats: int, threads: int, flush: Optional[Callable[[], object]]) -> None:
+        self._invoke = invoke
+        self._repeats = repeats
+        self._flush = flush
+        self._cpu_clock = time.thread_time_ns if threads == 1 else time.process_time_ns
+        self._usage_of = resource.RUSAGE_THREAD if threads == 1 else resource.RUSAGE_SELF
+        self._discarded: List[int] = []
+        self.wall: List[int] = []
+        self._cpu: List[int] = []
+        self._switches: List[int] = []
+
+    def discard(self, least_runs: int, least_ns: int) -> None:
+        self._discarded += run_for(self._invoke, least_runs, least_ns, self._flush)
+
+    def take(self) -> None:
+        invoke, repeats, usage = self._invoke, self._repeats, resource.getrusage
+        wall_clock, cpu_clock = time.perf_counter_ns, self._cpu_clock
+        if self._flush is not None:
+            self._flush()
+        switches_before = usage(self._usage_of).ru_nivcsw
+        # The CPU clock encloses the wall clock, so that in an undisturbed sample CPU time is never the smaller.
+        cpu_start = cpu_clock()
+        if repeats == 1:
+            start = wall_clock()
+            invoke()
+            end = wall_clock()
+        else:
+            rounds = itertools.repeat(None, repeats)
+            start = wall_clock()
+            for _ in rounds:
+                invoke()
+            end = wall_clock()
+        cpu_end = cpu_clock()
+        self.wall.append(end - start)
+        self._cpu.append(cpu_end - cpu_start)
+        self._switches.append(usage(self._usage_of).ru_nivcsw - switches_before)
+
+    def samples(self) -> Samples:
+        return Samples(self._repeats, tuple(self._discarded), tuple(self.wall), tuple(self._cpu), tuple(self._switches))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector off meanwhile."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        discarded = run_for(invoke, SETTLE_RUNS, SETTLE_NS, flush)
-        least_samples = -(-least_runs // repeats)
-        until = wall_clock() + least_ns
-        while len(wall) < least_samples or wall_clock() < until:
-            if flush is not None:
-                flush()
-            switches_before = usage(usage_of).ru_nivcsw
-            # The CPU clock encloses the wall clock, so that in an undisturbed sample CPU time is never the smaller.
-            cpu_start = cpu_clock()
-            if repeats == 1:
-                start = wall_clock()
-                invoke()
-                end = wall_clock()
-            else:
-                rounds = itertools.repeat(None, repeats)
-                start = wall_clock()
-                for _ in rounds:
-                    invoke()
-                end = wall_clock()
-            cpu_end = cpu_clock()
-            wall.append(end - start)
-            cpu.append(cpu_end - cpu_start)
-            switches.append(usage(usage_of).ru_nivcsw - switches_before)
+        yield
     finally:
         if collecting:
             gc.enable()
-    return Samples(repeats, discarded, tuple(wall), tuple(cpu), tuple(switches))
 
 
 def clock_step_ns() -> int:

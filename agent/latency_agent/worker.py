@@ -91,34 +91,53 @@ def timed(runtime_name: str, task: TimedTask) -> Repetition:
             runtime.fill_inputs(interpreter, task.seed)
             warmups.append(timing.run_for(interpreter.invoke, _WARMUP_RUNS, task.warmup_ns, flush))
         invokes.append(interpreter.invoke)
-    repeats = [1 if flush is not None else timing.repeats_for(runs[1:]) for runs in warmups]
+
+    def repeats(index: int, shortest_ns: int) -> int:
+        return 1 if flush is not None else timing.repeats_for(warmups[index][1:], shortest_ns)
+
     chunks = []
-    for index in task.schedule:
+    for entry in task.schedule:
         steal_before = conditions.steal_ns(core)
         start = time.monotonic_ns()
-        samples = timing.time_chunk(
-            invokes[index],
-            repeats=repeats[index],
-            least_runs=task.chunk_runs[index],
-            least_ns=task.chunk_ns[index],
-            threads=task.threads,
-            flush=flush,
-        )
-        steal_after = conditions.steal_ns(core)
-        chunks.append(
-            Chunk(
-                model=index,
-                start_ns=start,
-                repeats=samples.repeats,
-                discarded_ns=samples.discarded_ns,
-                wall_ns=samples.wall_ns,
-                cpu_ns=samples.cpu_ns,
-                switches=samples.switches,
-                frequency_khz=conditions.frequency_khz(core),
-                temperature_c=conditions.temperature_c(),
-                steal_ns=None if steal_before is None or steal_after is None else steal_after - steal_before,
+        least_runs, least_ns = (max(of[index] for index in entry) for of in (task.chunk_runs, task.chunk_ns))
+        if len(entry) == 1:
+            (index,) = entry
+            taken: Tuple[timing.Samples, ...] = (
+                timing.time_chunk(
+                    invokes[index],
+                    repeats=repeats(index, timing.SHORTEST_SAMPLE_NS),
+                    least_runs=least_runs,
+                    least_ns=least_ns,
+                    threads=task.threads,
+                    flush=flush,
+                ),
             )
-        )
+        else:
+            taken = timing.time_in_turn(
+                [invokes[index] for index in entry],
+                repeats=[repeats(index, timing.SHORTEST_TURN_NS) for index in entry],
+                least_samples=least_runs,
+                least_ns=least_ns,
+                threads=task.threads,
+                flush=flush,
+            )
+        steal_after = conditions.steal_ns(core)
+        frequency_khz, temperature_c = conditions.frequency_khz(core), conditions.temperature_c()
+        for index, samples in zip(entry, taken):
+            chunks.append(
+                Chunk(
+                    model=index,
+                    start_ns=start,
+                    repeats=samples.repeats,
+                    discarded_ns=samples.discarded_ns,
+                    wall_ns=samples.wall_ns,
+                    cpu_ns=samples.cpu_ns,
+                    switches=samples.switches,
+                    frequency_khz=frequency_khz,
+                    temperature_c=temperature_c,
+                    steal_ns=None if steal_before is None or steal_after is None else steal_after - steal_before,
+                )
+            )
     after = conditions.conditions(core, folder)
     return Repetition(tuple(chunks), tuple(warmups), affinity, before, after, time.perf_counter_ns() - started)
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
+import numpy as np
+
 from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
@@ -39,7 +41,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Process:
-    """What one process, or one pair of processes, says: latencies in nanoseconds, ratios of B over A per pair of chunks."""
+    """What one process, or one pair of processes, says: latencies in nanoseconds, ratios of B over A per pair of samples."""
 
     a_ns: float
     b_ns: float
@@ -180,13 +182,12 @@ def judge(store: Store, pairing: Pairing, subjects: tuple[Subject, Subject], tak
 
 
 def pair_ratios(repetition: Repetition, threads: int) -> tuple[float, ...]:
-    """Return B over A for each pair of neighbouring chunks of a process that alternated both."""
+    """Return B over A for each pair of neighbouring samples of a process that took both in turn, without disturbed ones."""
     chunks = [chunk for chunk in repetition.chunks if chunk.model >= REFERENCES]
-    ratios = []
-    for pair in zip(chunks[::2], chunks[1::2], strict=True):
-        a, b = sorted(pair, key=lambda chunk: chunk.model)
-        ratios.append(stats.chunk_latency_ns(b, threads) / stats.chunk_latency_ns(a, threads))
-    return tuple(ratios)
+    exchanges = [sorted(pair, key=lambda chunk: chunk.model) for pair in zip(chunks[::2], chunks[1::2], strict=True)]
+    ratios = np.concatenate([stats.latencies_ns(b) / stats.latencies_ns(a) for a, b in exchanges])
+    flags = np.concatenate([stats.disturbed(a, threads) | stats.disturbed(b, threads) for a, b in exchanges])
+    return tuple(stats.clean_or_all(ratios, flags).tolist())
 
 
 def _drifts(store: Store, subject: Subject, repetitions: Sequence[TimedRepetition]) -> list[bool]:
@@ -235,14 +236,14 @@ def _typical_ns(side: Side, benchmark: int, config: plan.RunConfig) -> float:
 def _together(sides: tuple[Side, Side], latencies: Sequence[float], position: int, config: plan.RunConfig) -> Pair:
     """Take one process that alternates both models, B first in every second one."""
     side = sides[0]
-    pairs = plan.compare_pairs(max(latencies))
+    exchanges, pairs = plan.compare_exchanges(max(latencies))
     repetition = side.rig.repetition(
         [one.model for one in sides],
-        plan.compare_schedule(position % 2 == 1, pairs),
+        plan.compare_schedule(position % 2 == 1, exchanges),
         subject=subjects_of(sides)[0],
-        chunk_ns=plan.COMPARE_CHUNK_NS,
-        chunk_runs=plan.COMPARE_CHUNK_RUNS,
-        timeout_s=config.timed_timeout_s(max(latencies), 2 * pairs * plan.COMPARE_CHUNK_RUNS),
+        chunk_ns=plan.COMPARE_EXCHANGE_NS,
+        chunk_runs=pairs,
+        timeout_s=config.timed_timeout_s(max(latencies), 4 * exchanges * pairs),
     )
     return repetition, repetition
 

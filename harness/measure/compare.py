@@ -33,7 +33,7 @@ def compare(
 ) -> Comparison:
     """Return how much slower B is than A, with the interval of the ratio.
 
-    Two models are alternated chunk by chunk inside each process, on the one device given or the default. One model on two devices
+    Two models are alternated sample by sample inside each process, on the one device given or the default. One model on two devices
     (or two runtimes of one device) is measured in alternating processes. Disturbed processes are measured again, a bounded number of
     times; an interrupted comparison is gone on with. Raises ConfigError for any other combination.
     """

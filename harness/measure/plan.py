@@ -11,21 +11,23 @@ from latency_agent.protocol import Facts, ModelFile, SoloResult, TimedTask
 
 SEED = 0
 WARMUP_NS = 50_000_000
-CANDIDATE_CHUNK_NS = 200_000_000
+CANDIDATE_CHUNK_NS = 100_000_000
 REFERENCE_CHUNK_NS = 50_000_000
 REFERENCE_CHUNK_RUNS = 5
-CANDIDATE_CHUNKS = 2
+CANDIDATE_CHUNKS = 4
 LEAST_REPETITIONS = 7
-COMPARE_PAIRS = 8
-COMPARE_CHUNK_NS = 60_000_000
-COMPARE_CHUNK_RUNS = 5
+COMPARE_EXCHANGES = 4
+COMPARE_EXCHANGE_NS = 250_000_000
+COMPARE_PAIRS = 2
 MOST_FLAWED = 4
 """So many repetitions of one benchmark are measured again because something disturbed them; then the result stands with its verdict."""
+Schedule = tuple[tuple[int, ...], ...]
 RESUMED_WITHIN = timedelta(hours=1)
 """An interrupted benchmark that began longer ago is not gone on with: its repetitions are of another visit."""
 _FLUSH_BYTES_WITHOUT_SYSFS = 64 << 20
 _SLOWEST_REPETITION_NS = 4_000_000_000
-_AROUND = (1, 0, 1)
+_BEFORE = ((1,), (0,), (1,))
+_AFTER = ((0,), (1,), (0,), (1,))
 
 
 @dataclass(frozen=True)
@@ -63,36 +65,37 @@ def candidate_chunks(latency_ns: float) -> tuple[int, int]:
 
     Slow models get fewer chunks, because each begins with 3 discarded runs.
     """
-    for runs, chunks in ((5, CANDIDATE_CHUNKS), (3, 1)):
+    for runs, chunks in ((5, CANDIDATE_CHUNKS), (5, 2), (3, 1)):
         if chunks * (runs + 3) * latency_ns <= _SLOWEST_REPETITION_NS:
             return chunks, runs
     return 1, 1
 
 
-def compare_pairs(latency_ns: float) -> int:
-    """Return how many pairs of chunks a process alternates, where the slower model has this latency: an even number."""
-    affordable = _SLOWEST_REPETITION_NS / (2 * (COMPARE_CHUNK_RUNS + 3) * latency_ns)
-    return max(2, min(COMPARE_PAIRS, int(affordable) // 2 * 2))
+def compare_exchanges(latency_ns: float) -> tuple[int, int]:
+    """Return how many exchanges a process has where the slower model has this latency, and how many pairs of samples each at least.
+
+    A pair takes about four runs of the slower model: one discarded and one timed of each.
+    """
+    for exchanges, pairs in ((COMPARE_EXCHANGES, COMPARE_PAIRS), (2, COMPARE_PAIRS)):
+        if 4 * exchanges * pairs * latency_ns <= _SLOWEST_REPETITION_NS:
+            return exchanges, pairs
+    return 2, 1
 
 
-def benchmark_schedule(chunks: int) -> tuple[int, ...]:
-    """Return the order of chunks of a benchmark: the references (0, 1) around the candidate's (2), the arithmetic one between them."""
-    return (*_AROUND, *(2, 0) * (chunks - 1), 2, *_AROUND)
+def benchmark_schedule(chunks: int) -> Schedule:
+    """Return the order of chunks of a benchmark: the references (0, 1) around the candidate's (2), the mobile one (0) between them."""
+    return (*_BEFORE, *((0,), (2,)) * chunks, *_AFTER)
 
 
-def compare_schedule(swapped: bool, pairs: int) -> tuple[int, ...]:
-    """Return the order of chunks of a comparison: A B B A A B ... between the references, B first where `swapped`."""
-    first, second = (3, 2) if swapped else (2, 3)
-    schedule: list[int] = []
-    for pair in range(pairs):
-        schedule += [first, second] if pair % 2 == 0 else [second, first]
-    return (*_AROUND, *schedule, *_AROUND)
+def compare_schedule(swapped: bool, exchanges: int) -> Schedule:
+    """Return the order of chunks of a comparison: A and B in turn between the references, B first where `swapped`."""
+    return (*_BEFORE, *(((3, 2) if swapped else (2, 3)),) * exchanges, *_AFTER)
 
 
 def timed_task(
     references: Sequence[ModelFile],
     candidates: Sequence[ModelFile],
-    schedule: tuple[int, ...],
+    schedule: Schedule,
     *,
     cores: tuple[int, ...],
     chunk_ns: int,

@@ -149,7 +149,7 @@ class Rig:
     def repetition(
         self,
         candidates: Sequence[Model],
-        schedule: tuple[int, ...],
+        schedule: plan.Schedule,
         *,
         subject: Subject,
         chunk_ns: int,

@@ -14,8 +14,11 @@ from latency_agent.protocol import Facts, InputShape, Repetition, SoloResult
 REFERENCES = 2
 """The first models of a repetition are the references; the rest are candidates."""
 
-METHOD_VERSION = 1
-"""Raised whenever a change to how samples are taken makes new ones incomparable with stored ones."""
+METHOD_VERSION = 2
+"""Raised whenever a change to how samples are taken makes new ones incomparable with stored ones.
+
+2: the mobile reference in place of one bound by arithmetic; comparisons take samples in turn.
+"""
 
 
 @dataclass(frozen=True)

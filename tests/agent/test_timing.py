@@ -16,7 +16,7 @@ from harness.measure.stats import disturbed
 from latency_agent import timing
 from latency_agent.cores import pin
 from latency_agent.protocol import Chunk
-from latency_agent.timing import SETTLE_NS, SETTLE_RUNS, SHORTEST_SAMPLE_NS, Samples, repeats_for, run_for, time_chunk
+from latency_agent.timing import SETTLE_NS, SETTLE_RUNS, SHORTEST_SAMPLE_NS, Samples, repeats_for, run_for, time_chunk, time_in_turn
 
 
 class Busy:
@@ -91,6 +91,35 @@ def test_a_sample_is_the_time_of_all_its_runs() -> None:
     found = time_chunk(Busy(500_000), repeats=4, least_runs=20, least_ns=0, threads=1)
     assert min(found.wall_ns) >= 4 * 500_000
     assert min(found.cpu_ns) >= 4 * 500_000
+
+
+def test_models_in_turn_have_as_many_samples_each_in_an_order_that_turns_round() -> None:
+    order: list[str] = []
+
+    def named(name: str) -> Callable[[], None]:
+        work = Busy(1_100_000)
+
+        def run() -> None:
+            order.append(name)
+            work()
+
+        return run
+
+    a, b = time_in_turn([named("a"), named("b")], repeats=[1, 2], least_samples=4, least_ns=0, threads=1)
+    # One run of each turn is discarded: it lasts longer than the caches need.
+    assert "".join(order) == ("aa" + "bbb" + "bbb" + "aa") * 2
+    assert (a.repeats, b.repeats) == (1, 2)
+    assert [len(one.wall_ns) for one in (a, b)] == [len(one.discarded_ns) for one in (a, b)] == [4, 4]
+    assert min(a.wall_ns) >= 1_100_000
+    assert min(b.wall_ns) >= 2_200_000
+
+
+def test_models_in_turn_are_taken_until_the_time_has_passed() -> None:
+    started = time.perf_counter_ns()
+    a, b = time_in_turn([Busy(200_000), Busy(300_000)], repeats=[8, 4], least_samples=1, least_ns=40_000_000, threads=1)
+    assert time.perf_counter_ns() - started >= 40_000_000
+    assert len(a.wall_ns) == len(b.wall_ns) > 2
+    assert len(a.discarded_ns) >= 3 * len(a.wall_ns)
 
 
 def test_flushing_comes_before_every_run_and_is_not_timed() -> None:

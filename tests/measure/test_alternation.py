@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from harness.measure.alternation import Visit, judge
+from harness.measure.alternation import Visit, judge, pair_ratios
 from harness.measure.plan import MOST_FLAWED
 from harness.measure.rows import Pairing
 from harness.measure.samples import TimedRepetition
@@ -27,13 +28,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def alternated(ratio: float, seed: int, *, lost_ns: int = 0) -> Repetition:
-    """Return a process that alternated A (100 us) and B in four pairs, and lost time to others in every sample of B."""
+    """Return a process that took A (100 us) and B in turn in four exchanges, and lost time to others in every sample of B."""
     references = [chunk(around(200_000, seed + model), model=model, discarded_ns=(500_000,)) for model in (0, 1)]
     chunks = []
-    for pair in range(4):
-        a = chunk(around(100_000, seed + 10 + pair), model=2)
-        b = chunk(around(100_000 * ratio, seed + 20 + pair) + lost_ns, lost_ns=lost_ns, model=3)
-        chunks += [a, b] if pair % 2 == 0 else [b, a]
+    for exchange in range(4):
+        a = chunk(around(100_000, seed + 10 + exchange, samples=30), model=2)
+        b = chunk(around(100_000 * ratio, seed + 20 + exchange, samples=30) + lost_ns, lost_ns=lost_ns, model=3)
+        chunks += [a, b] if exchange % 2 == 0 else [b, a]
     return repetition(*references, *chunks)
 
 
@@ -46,9 +47,22 @@ def visit(store: Store, *processes: Repetition) -> Visit:
 def test_the_ratio_of_a_visit_is_that_of_its_pairs(store: Store) -> None:
     found = visit(store, *(alternated(1.1, seed) for seed in range(0, 500, 100)))
     assert found.ratio().ratio == pytest.approx(1.1, rel=0.002)
-    assert found.ratio().pairs == 20
+    assert found.ratio().pairs == 5 * 4 * 30
     assert found.used[0].b_ns == pytest.approx(110_000, rel=0.002)
     assert found.flaw is None
+
+
+def test_what_slows_both_of_a_pair_leaves_their_ratio_as_it_is() -> None:
+    slowness = np.repeat([1.0, 1.8, 1.0, 1.6, 1.2], 6)
+    a, b = (around(latency_ns, seed, samples=30) * slowness for latency_ns, seed in ((100_000, 1), (110_000, 2)))
+    data = repetition(*alternated(1.0, 1).chunks[:2], chunk(a, model=2), chunk(b, model=3))
+    assert pair_ratios(data, 1) == pytest.approx([1.1] * 30, rel=0.02)
+
+
+def test_a_pair_of_which_one_was_disturbed_does_not_count() -> None:
+    lost = np.arange(30) % 10 * 20_000
+    data = repetition(chunk([100_000] * 30, model=2), chunk(100_000 + lost, lost_ns=lost, model=3))
+    assert pair_ratios(data, 1) == (1.0,) * 3
 
 
 def test_a_disturbed_process_does_not_count_and_is_measured_again(store: Store) -> None:

@@ -60,7 +60,7 @@ def test_a_difference_is_said_in_a_sentence(doubled: Comparison) -> None:
 
 def test_pairs_are_counted_over_the_processes(doubled: Comparison) -> None:
     assert doubled.processes >= LEAST
-    assert doubled.pairs >= LEAST * plan.COMPARE_PAIRS
+    assert doubled.pairs >= LEAST * plan.COMPARE_EXCHANGES * plan.COMPARE_PAIRS
 
 
 def test_both_sides_are_stored_with_their_samples(doubled: Comparison, folder: Path) -> None:
