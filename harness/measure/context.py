@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256
+from harness.convert.reference import MEMORY_SHA256, MOBILE_SHA256
 from harness.measure.drift import References
 from harness.measure.samples import Subject
 from harness.measure.store import Store
 from harness.measure.summary import Context
 
-REFERENCE_NAMES = (ARITHMETIC_SHA256, MEMORY_SHA256, f"{MEMORY_SHA256} on return")
+REFERENCE_NAMES = (MOBILE_SHA256, MEMORY_SHA256, f"{MEMORY_SHA256} on return")
 """Under which names the store keeps the fields of `drift.References`."""
 
 

@@ -27,7 +27,7 @@ _CHUNKS = 20
 def doctor(device: str | None = None, *, inventory: Path | None = None) -> tuple[Check, ...]:
     """Return what was looked at on the device, each with what was found and, where it is not well, what to do.
 
-    Takes the device's lease and runs the arithmetic reference model for about a second.
+    Takes the device's lease and runs the mobile reference model for about a second.
     """
     found = load_inventory(inventory).device(device)
     with ExitStack() as stack:
@@ -40,7 +40,7 @@ def doctor(device: str | None = None, *, inventory: Path | None = None) -> tuple
         pushed = session.push(reference)
         repetition = session.timed(
             plan.timed_task(
-                (pushed,), (), (0,) * _CHUNKS, cores=session.placement.cores, chunk_ns=0, chunk_runs=0, flush=None, timeout_s=60
+                (pushed,), (), ((0,),) * _CHUNKS, cores=session.placement.cores, chunk_ns=0, chunk_runs=0, flush=None, timeout_s=60
             )
         )
     limit_c = found.temperature_limit_c or _HOTTEST_C

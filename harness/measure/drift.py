@@ -1,9 +1,9 @@
 """Drift of the machine, seen through the reference models. Pure functions.
 
-Two reference models run around and between the chunks of every repetition. The arithmetic one follows the core's speed (frequency,
-throttling, a hypervisor's share) to 0.1%. The memory one is larger than the L2 cache; what it takes on its return, when the
-arithmetic one has run for a chunk, tells whether someone else has used the shared cache and the memory bus meanwhile, which shows in
-no counter.
+Two reference models run around and between the chunks of every repetition. The mobile one is of the candidates' kind and follows what
+slows them alike: frequency, throttling, whoever shares the core's units or the caches. The memory one is larger than the L2 cache; what
+it takes on its return, when the mobile one has run for a chunk, tells whether someone else has used the shared cache and the memory
+bus meanwhile, which shows in no counter.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from statistics import median
 
+import numpy as np
+
 from harness.measure.stats import estimate_repetition
 from latency_agent.protocol import Repetition
 
-ARITHMETIC, MEMORY = 0, 1
+MOBILE, MEMORY = 0, 1
 """The references' indices among the models of every repetition."""
 
 DRIFT_BOUND = 0.1
 """How far a reference may run from its baseline before what was measured beside it is measured again."""
+
+PRIOR_SPREAD = 0.02
+"""How much repetitions must vary for their own elasticity to count as much as the expected one, 1."""
 
 RETURN_BOUND = 0.25
 """The same for the memory reference on its return: a single run, which varies by 10% between quiet processes."""
@@ -29,17 +34,17 @@ RETURN_BOUND = 0.25
 class References:
     """Latencies in nanoseconds (or ratios of them): each reference in steady runs, and the memory one's first run on its return."""
 
-    arithmetic: float
+    mobile: float
     memory: float
     memory_return: float
 
 
 def reference_latencies_ns(repetition: Repetition, threads: int) -> References:
-    """Return what the references took in a repetition, in which at least one memory chunk follows an arithmetic one."""
+    """Return what the references took in a repetition, in which at least one memory chunk follows a mobile one."""
     pairs = zip(repetition.chunks, repetition.chunks[1:], strict=False)
-    returns = [after.discarded_ns[0] for before, after in pairs if (before.model, after.model) == (ARITHMETIC, MEMORY)]
+    returns = [after.discarded_ns[0] for before, after in pairs if (before.model, after.model) == (MOBILE, MEMORY)]
     return References(
-        arithmetic=estimate_repetition(repetition, ARITHMETIC, threads).latency_ns,
+        mobile=estimate_repetition(repetition, MOBILE, threads).latency_ns,
         memory=estimate_repetition(repetition, MEMORY, threads).latency_ns,
         memory_return=median(returns),
     )
@@ -52,15 +57,28 @@ def medians(references: Sequence[References]) -> References:
 
 def ratios(now: References, baseline: References) -> References:
     """Return how slow each is against its baseline: 1 as then, 1.1 10% slower."""
-    return References(now.arithmetic / baseline.arithmetic, now.memory / baseline.memory, now.memory_return / baseline.memory_return)
+    return References(now.mobile / baseline.mobile, now.memory / baseline.memory, now.memory_return / baseline.memory_return)
 
 
 def drifted(now: References, baseline: References) -> bool:
     """Return whether a reference ran further from its baseline than its bound; a return that is faster than usual is no contention."""
     found = ratios(now, baseline)
-    return abs(found.arithmetic - 1) > DRIFT_BOUND or abs(found.memory - 1) > DRIFT_BOUND or found.memory_return - 1 > RETURN_BOUND
+    return abs(found.mobile - 1) > DRIFT_BOUND or abs(found.memory - 1) > DRIFT_BOUND or found.memory_return - 1 > RETURN_BOUND
 
 
-def slowdown(now: References, baseline: References) -> float:
-    """Return the slowdown of the core against its baseline, by which latencies are corrected: the arithmetic reference's."""
-    return ratios(now, baseline).arithmetic
+def elasticity(latencies: Sequence[float], seen: Sequence[References]) -> float:
+    """Return by how many percent a model's latency moves where the mobile reference's moves by one.
+
+    Least squares on logarithms over repetitions, drawn towards 1 by as much as repetitions that vary by 2%: where hardly anything varies,
+    a slower core slows all models alike; where others use the caches, models that wait for memory follow less than the rest.
+    """
+    x, y = (np.log(values) for values in ([one.mobile for one in seen], latencies))
+    x, y = x - x.mean(), y - y.mean()
+    prior = len(x) * PRIOR_SPREAD**2
+    return float((x @ y + prior) / (x @ x + prior))
+
+
+def corrected(latencies: Sequence[float], seen: Sequence[References], baseline: References) -> list[float]:
+    """Return what a model's repetitions would have taken, had the mobile reference run at its baseline beside them."""
+    strength = elasticity(latencies, seen)
+    return [latency / ratios(now, baseline).mobile ** strength for latency, now in zip(latencies, seen, strict=True)]

@@ -144,14 +144,19 @@ def interval(repetitions: Sequence[float], between_visits: float) -> Interval:
     is Student's t over repetitions, the second the spread between visits (a relative standard deviation), which repetitions of one
     visit cannot show; the two add in quadrature.
     """
+    middle = centre(repetitions)
+    if len(repetitions) < 3:
+        return Interval(middle, None, None)
+    within = student(len(repetitions) - 1) * float(np.std(repetitions, ddof=1)) / math.sqrt(len(repetitions))
+    half = math.hypot(within, normal() * between_visits * middle)
+    return Interval(middle, middle - half, middle + half)
+
+
+def centre(repetitions: Sequence[float]) -> float:
+    """Return the median of the means of all pairs, each value paired with itself too (Hodges and Lehmann)."""
     values = np.asarray(repetitions, dtype=np.float64)
     first, second = np.triu_indices(len(values))
-    centre = float(np.median((values[first] + values[second]) / 2))
-    if len(values) < 3:
-        return Interval(centre, None, None)
-    within = student(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    half = math.hypot(within, normal() * between_visits * centre)
-    return Interval(centre, centre - half, centre + half)
+    return float(np.median((values[first] + values[second]) / 2))
 
 
 def unreachable(repetitions: Sequence[float], between_visits: float, precision: float) -> bool:
@@ -163,7 +168,7 @@ def unreachable(repetitions: Sequence[float], between_visits: float, precision: 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio with its 95% interval; `pairs` is how many pairs of chunks it rests on."""
+    """A ratio with its 95% interval; `pairs` is how many pairs of samples it rests on."""
 
     ratio: float
     low: float

@@ -111,9 +111,11 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
     """Return what is reported of a measurement; `asked` is the precision to judge it by, by default the one it was made with."""
     subject, provenance, solo = measurement.subject, measurement.provenance, measurement.solo
     found = estimate(measurement.repetitions, subject.model_sha256, subject.threads, context)
-    slowdown = None
+    latencies, seen = [one.estimate.latency_ns for one in found.used], [one.references for one in found.used]
+    corrected_ms = reference_drift = None
     if context.baseline is not None:
-        slowdown = drift.slowdown(drift.medians([one.references for one in found.used]), context.baseline)
+        corrected_ms = stats.centre(drift.corrected(latencies, seen, context.baseline)) / _NS_PER_MS
+        reference_drift = drift.ratios(drift.medians(seen), context.baseline).mobile - 1
     clean = _clean_latencies_ns(measurement, found)
     p5, p90, p95, p99 = (float(value) / _NS_PER_MS for value in np.percentile(clean, (5, 90, 95, 99)))
     latency_ms = found.interval.centre / _NS_PER_MS
@@ -133,7 +135,7 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
         threads=subject.threads,
         cold=subject.cold,
         latency_ms=latency_ms,
-        latency_corrected_ms=None if slowdown is None else latency_ms / slowdown,
+        latency_corrected_ms=corrected_ms,
         interval_ms=None if low is None or high is None else (low / _NS_PER_MS, high / _NS_PER_MS),
         interval_scope="these minutes" if context.spread is None else "visits",
         p5_ms=p5,
@@ -150,7 +152,8 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
         runs=sum(one.estimate.runs for one in found.judged),
         processes=len(found.judged),
         disturbed_share=sum(one.estimate.disturbed for one in found.judged) / samples,
-        reference_drift=None if slowdown is None else slowdown - 1,
+        reference_drift=reference_drift,
+        elasticity=None if context.baseline is None else drift.elasticity(latencies, seen),
         numbers=measurement.numbers,
         note=provenance.note,
         warnings=_warnings(measurement, found, context, asked or provenance.asked_interval),

@@ -140,7 +140,8 @@ def remarks(results: Sequence[Result]) -> Iterator[Text]:
             said.append((result.note, ""))
         if result.latency_corrected_ms is not None and result.reference_drift is not None:
             corrected, drift = numbers.time(result.latency_corrected_ms), numbers.signed_share(result.reference_drift)
-            said.append((f"{corrected} corrected: the arithmetic reference model ran {drift} from its baseline", ""))
+            follows = "" if result.elasticity is None else f", of which this model follows {result.elasticity:.2f}"
+            said.append((f"{corrected} corrected: the mobile reference model ran {drift} from its baseline{follows}", ""))
         if result.interval_ms is None:
             said.append(("no interval: it takes 3 processes", ""))
         elif result.interval_scope != "visits":

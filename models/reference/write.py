@@ -1,6 +1,7 @@
 """Writes the two reference models, the same bytes each time: `python models/reference/write.py FOLDER`.
 
-One is bound by arithmetic, the other by reading its weights, 8 MiB of them. Operators are of version 1, which every runtime loads.
+One is like the networks that are searched for phones, the other bound by reading its weights, 8 MiB of them. Operators are of version
+1, which every runtime loads.
 Weights repeat a short pattern, so that the files compress to next to nothing, and hold no zeros or denormals, which some kernels treat
 apart.
 """
@@ -15,6 +16,9 @@ from pathlib import Path
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+_BOTTLENECKS = ((72, 3, 2, 64), (256, 3, 1, 64), (256, 5, 2, 128), (512, 3, 1, 128), (512, 5, 1, 128), (512, 3, 1, 384))
+"""Expanded channels, depthwise kernel, stride, channels of the output."""
 
 
 class Writer:
@@ -66,6 +70,16 @@ class Writer:
         weights = [into, size, size, shape[3]]
         self.operator(schema.BuiltinOperator.CONV_2D, weights, size * size * shape[3], [*shape[:3], into], options, kind)
 
+    def depthwise(self, size: int, stride: int) -> None:
+        """Add a depthwise convolution with ReLU; the stride must divide height and width."""
+        batch, height, width, channels = self.tensors[self.last].shape
+        options = schema.DepthwiseConv2DOptionsT()
+        options.padding, options.strideH, options.strideW, options.depthMultiplier = schema.Padding.SAME, stride, stride, 1
+        options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        kind = schema.BuiltinOptions.DepthwiseConv2DOptions
+        output = [batch, height // stride, width // stride, channels]
+        self.operator(schema.BuiltinOperator.DEPTHWISE_CONV_2D, [1, size, size, channels], size * size, output, options, kind)
+
     def dense(self, into: int) -> None:
         """Add a fully connected layer."""
         shape = list(self.tensors[self.last].shape)
@@ -94,12 +108,14 @@ def pattern(shape: list[int], fan_in: int) -> np.ndarray:
     return np.resize(values * (3.0 / fan_in) ** 0.5, shape)
 
 
-def arithmetic() -> bytes:
-    """Return the model bound by arithmetic: 5.8 million multiply-adds on 200 KB of weights and activations."""
-    writer = Writer([1, 16, 16, 32])
-    for size, into in ((3, 32), (1, 64), (1, 32), (3, 32)):
-        writer.convolution(size, into)
-    return writer.model("latency-harness reference: arithmetic")
+def mobile() -> bytes:
+    """Return the model of the candidates' kind: inverted bottlenecks, 41 million multiply-adds on 2.6 MB of weights."""
+    writer = Writer([1, 28, 28, 24])
+    for expanded, size, stride, into in _BOTTLENECKS:
+        writer.convolution(1, expanded)
+        writer.depthwise(size, stride)
+        writer.convolution(1, into)
+    return writer.model("latency-harness reference: mobile")
 
 
 def memory() -> bytes:
@@ -112,7 +128,7 @@ def memory() -> bytes:
 
 def main(folder: Path) -> None:
     """Write both models, compressed, and print the SHA-256 of each before compression."""
-    for name, data in (("arithmetic", arithmetic()), ("memory", memory())):
+    for name, data in (("mobile", mobile()), ("memory", memory())):
         (folder / f"{name}.tflite.xz").write_bytes(lzma.compress(data, preset=9))
         print(hashlib.sha256(data).hexdigest(), len(data), name)
 

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from harness.convert.agreement import compare_outputs
 from harness.convert.converter import prepare_tflite
-from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256, reference_models
+from harness.convert.reference import MEMORY_SHA256, MOBILE_SHA256, reference_models
 from harness.networks.data import models_dir
 from tests.convert.device import run
 
@@ -28,15 +28,15 @@ def writer() -> ModuleType:
 
 
 def test_the_script_writes_the_pinned_bytes(writer: ModuleType) -> None:
-    assert hashlib.sha256(writer.arithmetic()).hexdigest() == ARITHMETIC_SHA256
+    assert hashlib.sha256(writer.mobile()).hexdigest() == MOBILE_SHA256
     assert hashlib.sha256(writer.memory()).hexdigest() == MEMORY_SHA256
 
 
 def test_they_compute_what_the_plain_kernels_do() -> None:
-    arithmetic, memory = reference_models()
-    assert (arithmetic.sha256, memory.sha256) == (ARITHMETIC_SHA256, MEMORY_SHA256)
+    mobile, memory = reference_models()
+    assert (mobile.sha256, memory.sha256) == (MOBILE_SHA256, MEMORY_SHA256)
     assert memory.size_bytes > 8 * 2**20
-    for reference in (arithmetic, memory):
+    for reference in (mobile, memory):
         assert (reference.expected, reference.not_compared) == (None, "a reference model")
         model = prepare_tflite(reference.path, "m", {})
         assert model.expected is not None
@@ -55,4 +55,4 @@ def test_a_damaged_copy_in_the_cache_is_unpacked_again(tmp_path: Path, monkeypat
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     path = reference_models()[0].path
     path.write_bytes(path.read_bytes()[:-1])
-    assert reference_models()[0].sha256 == ARITHMETIC_SHA256
+    assert reference_models()[0].sha256 == MOBILE_SHA256

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.convert.reference import ARITHMETIC_SHA256, MEMORY_SHA256
+from harness.convert.reference import MEMORY_SHA256, MOBILE_SHA256
 from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError, StoreError
 from harness.measure.benchmark import bench
@@ -104,8 +104,8 @@ def test_the_models_are_measured_in_turn(done: Done) -> None:
 def test_a_repetition_holds_the_references_around_and_between_the_candidate(done: Done) -> None:
     for index in (0, 1):
         for repetition in done.measurement(index).repetitions:
-            assert repetition.models == (ARITHMETIC_SHA256, MEMORY_SHA256, done.result(index).sha256)
-            assert tuple(chunk.model for chunk in repetition.data.chunks) == benchmark_schedule(CANDIDATE_CHUNKS)
+            assert repetition.models == (MOBILE_SHA256, MEMORY_SHA256, done.result(index).sha256)
+            assert tuple((chunk.model,) for chunk in repetition.data.chunks) == benchmark_schedule(CANDIDATE_CHUNKS)
 
 
 def test_every_repetition_ran_on_the_core_that_the_result_names(done: Done) -> None:
@@ -136,7 +136,7 @@ def stored_steady(done: Done, folder: Path) -> Result:
     result, (row, *_) = done.result(0), [row for row in done.rows() if row.id == done.result(0).measurement_id]
     with Store.open(done.folder / "results", read_only=True) as store:
         session = store.measurement(row.id).repetitions[0].session
-    models = (ARITHMETIC_SHA256, MEMORY_SHA256, result.sha256)
+    models = (MOBILE_SHA256, MEMORY_SHA256, result.sha256)
     with Store.open(folder) as store:
         benchmark = store.start_benchmark(session, row.subject, row.provenance)
         store.add_solo(benchmark, done.measurement(0).solo, "within 0 of host reference kernels")

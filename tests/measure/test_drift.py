@@ -39,5 +39,25 @@ def test_each_reference_has_its_bound(now: References, expected: bool) -> None:
     assert drift.drifted(now, USUAL) is expected
 
 
-def test_the_slowdown_is_that_of_the_core() -> None:
-    assert drift.slowdown(References(121.0, 900.0, 900.0), USUAL) == pytest.approx(1.21)
+def moved(*slowdowns: float) -> list[References]:
+    return [References(100.0 * slowdown, 300.0, 800.0) for slowdown in slowdowns]
+
+
+def test_a_model_that_moves_half_as_much_has_an_elasticity_of_a_half() -> None:
+    seen = moved(0.5, 1.0, 2.0, 1.0)
+    latencies = [1000.0 * (one.mobile / 100.0) ** 0.5 for one in seen]
+    assert drift.elasticity(latencies, seen) == pytest.approx(0.5, abs=0.01)
+    assert drift.corrected(latencies, seen, USUAL) == pytest.approx([1000.0] * 4, rel=0.005)
+
+
+def test_where_nothing_varies_a_model_is_taken_to_follow_the_core() -> None:
+    seen = moved(1.2, 1.2, 1.2)
+    assert drift.elasticity([600.0, 600.0, 600.0], seen) == 1.0
+    assert drift.corrected([600.0, 600.0, 600.0], seen, USUAL) == pytest.approx([500.0] * 3)
+    assert drift.corrected([600.0], moved(1.2), USUAL) == pytest.approx([500.0])
+
+
+def test_repetitions_count_as_much_as_they_vary() -> None:
+    spreads = (0.002, drift.PRIOR_SPREAD, 0.2)
+    unmoved = [drift.elasticity([1000.0, 1000.0], moved(1 - spread, 1 + spread)) for spread in spreads]
+    assert unmoved == pytest.approx([0.99, 0.5, 0.01], abs=0.005)

@@ -56,6 +56,7 @@ def summarise(measurement: Measurement) -> Result:
         processes=len(measurement.repetitions),
         disturbed_share=0.01,
         reference_drift=None,
+        elasticity=None,
         numbers=measurement.numbers,
         note=None,
         warnings=("a, b", "c"),

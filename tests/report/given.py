@@ -43,6 +43,7 @@ _RESULT = Result(
     processes=5,
     disturbed_share=0.021,
     reference_drift=0.034,
+    elasticity=0.92,
     numbers="within 1e-03 of Keras",
     note="random weights",
     warnings=("reference kernels ran part of the model",),
