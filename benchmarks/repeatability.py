@@ -1,7 +1,8 @@
 """How much `latency_corrected_ms` varies over invocations minutes apart, against the median of ai-edge-litert's own tool in alternation.
 
 The tool runs as it comes; once more beside it on our core with as many runs as ours, for whom that matters. Who goes first changes from
-round to round.
+round to round. A corrected latency rests on the baseline of its moment, which moves while sessions are few; beside it stands what
+`harness results` says afterwards, of all by the last baseline.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def main() -> None:
             found |= way()
         state.add("round", **found)
     columns = {name: state.column("round", field) for name, field in COLUMNS.items()}
+    with figures.turn():
+        stored = {row["measurement_id"]: row["latency_corrected_ms"] for row in state.harness("results")}
+    columns["corrected by the last baseline"] = [stored[number] for number in state.column("round", "measurement_id")]
     cvs = {name: figures.cv(values) for name, values in columns.items()}
     figures.table(
         ("over invocations", "mean ms", "least", "most", "CV"),
@@ -65,7 +69,7 @@ def main() -> None:
 def ours(state: figures.State, model: str) -> dict[str, Any]:
     """Return what a round keeps of one benchmark."""
     result = state.bench(model)
-    return {field: result[field] for field in ("latency_corrected_ms", "latency_ms", "verdict")}
+    return {field: result[field] for field in ("latency_corrected_ms", "latency_ms", "elasticity", "verdict", "measurement_id")}
 
 
 if __name__ == "__main__":
