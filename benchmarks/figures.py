@@ -33,6 +33,7 @@ _HELP = {
     "count": "how often each thing is done",
     "minutes": "over how many minutes",
     "model": "the model that is measured",
+    "processes": "processes that a comparison counts",
     "truths": "processes that the truth is the median of",
 }
 
@@ -169,8 +170,6 @@ class State:
             self.add("warm-up", latency_ms=self.bench(model)["latency_ms"])
         if aa_pairs and not self.rows("aa"):
             found = self.harness("aa", model, "--pairs", str(aa_pairs))
-            if found["between_visit_spread"] is None:
-                sys.exit(f"only {found['visits']} visits of the A/A test were undisturbed, too few to set the rig up with")
             self.add("aa", spread=found["between_visit_spread"], false_positives=found["false_positives"], pairs=found["pairs"])
 
     def commits(self) -> str:

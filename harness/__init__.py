@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.convert.direct import write_network
     from harness.errors import HarnessError
     from harness.measure.aa import aa
     from harness.measure.benchmark import bench
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from harness.measure.doctor import doctor
     from harness.measure.frames import comparisons, results, samples
     from harness.measure.result import AAReport, Comparison, FailedResult, Result
+    from harness.networks.catalogue import space_named
+    from harness.networks.keras_build import build_keras
+    from harness.networks.named import network_named
     from harness.report.plots import plot_samples
 
 __all__ = [
@@ -26,12 +30,16 @@ __all__ = [
     "Result",
     "aa",
     "bench",
+    "build_keras",
     "compare",
     "comparisons",
     "doctor",
+    "network_named",
     "plot_samples",
     "results",
     "samples",
+    "space_named",
+    "write_network",
 ]
 
 _HOMES = {
@@ -42,12 +50,16 @@ _HOMES = {
     "Result": "harness.measure.result",
     "aa": "harness.measure.aa",
     "bench": "harness.measure.benchmark",
+    "build_keras": "harness.networks.keras_build",
     "compare": "harness.measure.compare",
     "comparisons": "harness.measure.frames",
     "doctor": "harness.measure.doctor",
+    "network_named": "harness.networks.named",
     "plot_samples": "harness.report.plots",
     "results": "harness.measure.frames",
     "samples": "harness.measure.frames",
+    "space_named": "harness.networks.catalogue",
+    "write_network": "harness.convert.direct",
 }
 
 

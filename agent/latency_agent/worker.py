@@ -115,7 +115,7 @@ def timed(runtime_name: str, task: TimedTask) -> Repetition:
         else:
             taken = timing.time_in_turn(
                 [invokes[index] for index in entry],
-                repeats=[repeats(index, timing.SHORTEST_TURN_NS) for index in entry],
+                repeats=[max(timing.TURN_RUNS, repeats(index, timing.SHORTEST_TURN_NS)) for index in entry],
                 least_samples=least_runs,
                 least_ns=least_ns,
                 threads=task.threads,

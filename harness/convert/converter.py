@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
 from harness.convert import cache
 from harness.convert.children import Children
+from harness.convert.direct import DirectPrecision, write_network
 from harness.convert.host_outputs import SECOND_SIDE, write_host_outputs
 from harness.convert.inspect import Inspection, inspect
 from harness.convert.model import Model, Precision
@@ -20,10 +22,13 @@ from harness.convert.source import ACCEPTED, Source, resolve
 from harness.convert.warm_worker import WarmWorker
 from harness.convert.worker import FILE, NUMBERS, Converted, Job
 from harness.errors import ConfigError, HarnessError
+from harness.networks.network import Network
 from latency_agent import protocol
 
+_RANDOM_SCALES = "int8 with random weights and scales: its latency is that of a calibrated model, its outputs are of no use"
+
 ModelLike = Any
-"""A text, a path, or a keras.Model object (which only TensorFlow could name the type of)."""
+"""A text, a path, a Network, or a keras.Model object (which only TensorFlow could name the type of)."""
 
 
 def name_of(model: ModelLike) -> str:
@@ -34,7 +39,8 @@ def name_of(model: ModelLike) -> str:
 class Converter:
     """Prepares models, one after the other, in processes that keep to `cores` (all where empty).
 
-    TensorFlow is started by the first model that is neither a .tflite file nor in the cache. Close it, or use it in a `with`.
+    TensorFlow is started by the first model that is neither a .tflite file, nor in the cache, nor a network in float32 or int8, which is
+    written without it. Close it, or use it in a `with`.
     """
 
     def __init__(self, cores: Sequence[int] = ()) -> None:
@@ -70,6 +76,8 @@ class Converter:
         its own. A model object is converted before this returns: only this process has its weights and its layers' code.
         """
         given = {name: tuple(int(dim) for dim in dims) for name, dims in (shapes or {}).items()}
+        if isinstance(source, Network):
+            source = Source("network", source.name, network=source)
         if isinstance(source, (str, os.PathLike, Source)):
             return self._thread.submit(self._prepare, source, precision, given, calibration)
         future: Future[Model] = Future()
@@ -92,17 +100,42 @@ class Converter:
                 )
             assert source.path is not None
             return prepare_tflite(source.path, source.name, shapes, self._cores, self._children)
-        return self._prepare_converted(source, precision or "float32", shapes, calibration)
+        settings = _settings(precision or "float32", shapes, calibration)
+        if source.network is not None and precision in (None, "float32", "int8") and calibration is None:
+            return self._prepare_written(source.network, source.name, "int8" if precision == "int8" else "float32", shapes)
+        return self._prepare_converted(source, precision or "float32", shapes, calibration, settings)
 
-    def _prepare_converted(self, source: Source, precision: Precision, shapes: Shapes, calibration: Path | None) -> Model:
-        content = str(source.zoo) if source.path is None else cache.hash_path(source.path)
-        key = cache.key_of(f"{source.kind}:{content}", _settings(precision, shapes, calibration), ("tensorflow", "keras"))
+    def _prepare_written(self, network: Network, name: str, precision: DirectPrecision, shapes: Shapes) -> Model:
+        """Write the network's file without TensorFlow: its weights are random in any case, and its operators the converter's."""
+        key = cache.key_of(f"network:{network.hash}", {"precision": precision}, ("ai-edge-litert", "numpy"))
         entry = cache.find(key)
         if entry is None or entry.model_sha256 is None:
             with cache.workspace() as folder:
+                file = folder / FILE
+                file.write_bytes(write_network(network, precision=precision))
+                cache.keep(key, file, None, second_side=None, not_compared="the host's numbers have an entry of their own", note=None)
+        model = prepare_tflite(cache.model_file(key), name, shapes, self._cores, self._children)
+        return model if precision == "float32" else replace(model, note=_RANDOM_SCALES)
+
+    def _prepare_converted(
+        self, source: Source, precision: Precision, shapes: Shapes, calibration: Path | None, settings: Mapping[str, object]
+    ) -> Model:
+        if source.network is not None:
+            content = source.network.hash
+        else:
+            assert source.path is not None
+            content = cache.hash_path(source.path)
+        key = cache.key_of(f"{source.kind}:{content}", settings, ("tensorflow", "keras"))
+        entry = cache.find(key)
+        if entry is None or entry.model_sha256 is None:
+            with cache.workspace() as folder:
+                given = source.path
+                if source.network is not None:
+                    given = folder / "network.toml"
+                    given.write_text(source.network.to_toml(), "utf-8")
                 job = Job(
-                    model=source.name if source.path is None else str(source.path),
-                    path=source.path is not None,
+                    name=source.name,
+                    path=str(given),
                     precision=precision,
                     shapes={name: list(dims) for name, dims in shapes.items()},
                     calibration=None if calibration is None else str(calibration),

@@ -16,9 +16,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from harness.convert.random_weights import RandomWeights, Range, range_before, ranges
 from harness.convert.tflite_file import Kind, Quantization, TfliteFile
+from harness.errors import ConversionError
 from harness.networks import graph as g
 from harness.networks.blocks import Block, block_graph
-from harness.networks.network import Network
+from harness.networks.network import BYTES, Network
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,6 +31,7 @@ _FUSED = {
 _FUSING = (g.Convolution, g.DepthwiseConvolution, g.Dense, g.Add)
 _PADDING = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
 DirectPrecision = Literal["float32", "int8"]
+_MOST_BYTES = 2**31 - 2**24  # flatbuffers have signed 32-bit offsets; some room is for all that is not weights
 
 
 class Weights(Protocol):
@@ -43,7 +45,11 @@ class Weights(Protocol):
 
 
 def write_network(network: Network, weights: Weights | None = None, precision: DirectPrecision = "float32") -> bytes:
-    """Return the .tflite file of a network, with random weights unless some are given."""
+    """Return the .tflite file of a network, with random weights unless some are given; raises ConversionError where it grows too large."""
+    size_bytes = network.costs.weights * BYTES[precision]
+    if size_bytes > _MOST_BYTES:
+        hint = "A .tflite file holds 2 GiB at most: use a smaller width or resolution."
+        raise ConversionError(f"{network.name}: its weights take {size_bytes / 2**30:.1f} GiB", hint)
     graph, output = network.graph()
     return write_graph(graph, output, weights or RandomWeights(graph), precision)
 
@@ -56,11 +62,7 @@ def write_block(block: Block, shapes: tuple[g.Shape, ...], weights: Weights | No
 
 def write_graph(graph: g.Graph, output: int, weights: Weights, precision: DirectPrecision = "float32") -> bytes:
     """Return the .tflite file of a graph whose result stands at a position."""
-    writer = _Writer(graph, weights, precision)
-    fused = _fused_activations(graph, output)
-    for number, node in enumerate(graph.nodes):
-        writer.node(number, node, fused.get(number, "linear"))
-    return writer.file.to_bytes([writer.at[position] for position in range(len(graph.inputs))], [writer.at[output]])
+    return GraphWriter(graph, weights, precision).write(output)
 
 
 def _fused_activations(graph: g.Graph, output: int) -> dict[int, g.Activation]:
@@ -113,11 +115,17 @@ _Rest = g.Activation | Literal["a sixth"]
 _SIXTH: Literal["a sixth"] = "a sixth"
 
 
-class _Writer:
-    """Adds a graph's nodes to a file; `at` gives the tensor that holds the value at a position of the graph."""
+class GraphWriter:
+    """Writes a graph once; tensors have the same numbers in every precision.
 
-    def __init__(self, graph: g.Graph, weights: Weights, precision: DirectPrecision) -> None:
+    `at` gives the tensor that holds the value at a position of the graph, `activations` all that operators compute. An int8 file has the
+    ranges that are `measured` of each of those, or such as `RandomWeights` give.
+    """
+
+    def __init__(self, graph: g.Graph, weights: Weights, precision: DirectPrecision, measured: Mapping[int, Range] | None = None) -> None:
         self.file = TfliteFile()
+        self.activations: list[int] = []
+        self._measured = measured
         self._graph = graph
         self._weights = weights
         self._precision = precision
@@ -126,7 +134,14 @@ class _Writer:
         self._scales: dict[int, float] = {}
         self.at = {position: self._tensor(shape, self._range(position)) for position, shape in enumerate(graph.inputs)}
 
-    def node(self, number: int, node: g.Node, fused: g.Activation) -> None:
+    def write(self, output: int) -> bytes:
+        """Return the file whose result stands at a position of the graph."""
+        fused = _fused_activations(self._graph, output)
+        for number, node in enumerate(self._graph.nodes):
+            self._node(number, node, fused.get(number, "linear"))
+        return self.file.to_bytes([self.at[position] for position in range(len(self._graph.inputs))], [self.at[output]])
+
+    def _node(self, number: int, node: g.Node, fused: g.Activation) -> None:
         """Add the operators of one node, which takes the activation behind it with it where that is not linear."""
         operation, position = node.operation, len(self._graph.inputs) + number
         if fused != "linear":
@@ -253,9 +268,10 @@ class _Writer:
 
     def _tensor(self, shape: g.Shape, end: Range | None) -> int:
         """Add the tensor of an activation, of batch 1."""
+        self.activations.append(len(self.file))
         if self._precision == "float32" or end is None:
             return self.file.tensor((1, *shape))
-        quantization = Quantization.of_range(*end)
+        quantization = Quantization.of_range(*(end if self._measured is None else self._measured[len(self.file)]))
         made = self.file.tensor((1, *shape), quantization)
         (self._scales[made],) = quantization.scales
         return made

@@ -1,4 +1,4 @@
-"""From a Keras model, a SavedModel or a zoo name to a .tflite file. Loads TensorFlow.
+"""From a Keras model or a SavedModel to a .tflite file. Loads TensorFlow.
 
 The path is trace, freeze, convert: it gives the same file as `from_keras_model` in a fifth of the time. Other paths can yield a file
 without its weights, silently; so what comes out is checked for what that leaves behind.

@@ -1,4 +1,4 @@
-"""Loading what the user gave: a .keras or .h5 file, a SavedModel folder, a zoo name. Loads TensorFlow."""
+"""Loading what the user gave: a .keras or .h5 file, a SavedModel folder, a network. Loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from harness.convert.keras_convert import Traceable, traceable_keras, traceable_
 from harness.convert.shapes import Shapes
 from harness.convert.source import Source
 from harness.errors import ConversionError
-from harness.networks import zoo
+from harness.networks.keras_build import build_keras
+from harness.networks.weights import spread
 
 _CUSTOM = (
     "A model with layers of your own, or Lambda layers, cannot be rebuilt from its file. Pass instead: a SavedModel folder "
@@ -26,8 +27,10 @@ _OWN_CODE = re.compile(
 
 def load(source: Source, shapes: Shapes) -> Traceable:
     """Return the model behind a source that is no .tflite file; raises ConversionError where it cannot be loaded."""
-    if source.zoo is not None:
-        return traceable_keras(zoo.build(source.zoo), source.name, shapes)
+    if source.network is not None:
+        model = build_keras(source.network)
+        spread(model)
+        return traceable_keras(model, source.name, shapes)
     if source.kind == "saved_model":
         return traceable_saved_model(_load_saved_model(source), source.name, shapes)
     return traceable_keras(_load_keras(source), source.name, shapes)

@@ -70,7 +70,7 @@ Range = tuple[float, float]
 """The least and the greatest value that 8 bits are spread over; 0 lies between them."""
 
 _DEVIATIONS_WIDE = 4.0
-_GATE = (0.0, 255 / 256)
+GATE = (0.0, 255 / 256)
 """What a sigmoid and a softmax give: TFLite fixes their scale to 1/256."""
 
 
@@ -81,14 +81,19 @@ def range_before(activation: g.Activation) -> Range:
 
 
 def ranges(graph: g.Graph) -> list[Range]:
-    """Return the range at each position, where weights are those of `RandomWeights`.
-
-    What an operator passes on unchanged (pooling, concatenation, padding) has one range on both sides of it, as 8-bit kernels want it.
-    """
+    """Return the range at each position, where weights are those of `RandomWeights`."""
     squares = mean_squares(graph)
     found: list[Range] = [(0.0, 1.0)] * len(graph.inputs)
     for position, node in enumerate(graph.nodes, len(graph.inputs)):
         found.append(_range(node, found, math.sqrt(squares[position])))
+    return joined(graph, found)
+
+
+def joined(graph: g.Graph, found: Sequence[Range]) -> list[Range]:
+    """Return the ranges at each position, those together that 8-bit kernels want to be one.
+
+    What an operator passes on unchanged (pooling, concatenation, padding) has one range on both sides of it.
+    """
     group = list(range(len(found)))
 
     def first(position: int) -> int:
@@ -101,11 +106,11 @@ def ranges(graph: g.Graph) -> list[Range]:
             for source in node.inputs:
                 earlier, later = sorted((first(source), first(position)))
                 group[later] = earlier
-    joined = list(found)
+    widest = list(found)
     for position, (low, high) in enumerate(found):
         root = first(position)
-        joined[root] = min(joined[root][0], low), max(joined[root][1], high)
-    return [joined[first(position)] for position in range(len(found))]
+        widest[root] = min(widest[root][0], low), max(widest[root][1], high)
+    return [widest[first(position)] for position in range(len(found))]
 
 
 _PASSING = (g.Pooling, g.Concatenate, g.Pad, g.Crop, g.Flatten, g.Dropout)
@@ -115,7 +120,7 @@ def _range(node: g.Node, found: Sequence[Range], deviation: float) -> Range:
     operation = node.operation
     activation: g.Activation = getattr(operation, "activation", "linear")
     if activation in ("sigmoid", "hard_sigmoid", "softmax"):
-        return _GATE
+        return GATE
     if isinstance(operation, _PASSING):
         return found[node.inputs[0]]
     wide = _DEVIATIONS_WIDE * deviation

@@ -1,4 +1,4 @@
-"""What a MODEL text means: a file, a SavedModel folder, or a network of the zoo."""
+"""What a MODEL text means: a file, a SavedModel folder, a network of the zoo, or a candidate of a search space."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import ConfigError
-from harness.networks import zoo
+from harness.networks.named import SUFFIX, is_name, network_in, network_named
+from harness.networks.network import Network
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
-ACCEPTED = "Accepted: a .tflite, .keras or .h5 file, a SavedModel folder, or a network's name such as mobilenet_v2."
+ACCEPTED = (
+    "Accepted: a .tflite, .keras or .h5 file, a SavedModel folder, a network's .toml file, its name such as mobilenet_v2, "
+    "or a candidate such as space:mnasnet/STRING."
+)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model before conversion; `path` is set for files and folders, `zoo` for a named network."""
+    """A model before conversion; `path` is set for files and folders, `network` for what is known block by block."""
 
-    kind: Literal["tflite", "keras", "saved_model", "zoo"]
+    kind: Literal["tflite", "keras", "saved_model", "network"]
     name: str
     path: Path | None = None
-    zoo: zoo.ZooName | None = None
+    network: Network | None = None
 
 
 def resolve(text: str | os.PathLike[str]) -> Source:
@@ -32,8 +36,8 @@ def resolve(text: str | os.PathLike[str]) -> Source:
     name = os.fspath(text)
     if not name:
         raise ConfigError("the model's name is empty", ACCEPTED)
-    if isinstance(text, str) and name.partition(":")[0] in zoo.APPLICATIONS:
-        return Source("zoo", name, zoo=zoo.parse(name))
+    if isinstance(text, str) and is_name(name):
+        return Source("network", name, network=network_named(name))
     try:
         path = Path(name).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
@@ -52,7 +56,9 @@ def resolve(text: str | os.PathLike[str]) -> Source:
             return Source("tflite", name, path)
         if suffix in KERAS_SUFFIXES:
             return Source("keras", name, path)
+        if suffix == SUFFIX:
+            return Source("network", name, path, network_in(path))
         raise ConfigError(f"{name}: not a kind of model file that the harness reads", ACCEPTED)
-    if os.sep in name or name.startswith(("~", ".")) or suffix in (".tflite", *KERAS_SUFFIXES) or not isinstance(text, str):
+    if os.sep in name or name.startswith(("~", ".")) or suffix in (".tflite", SUFFIX, *KERAS_SUFFIXES) or not isinstance(text, str):
         raise ConfigError(f"{name}: no such file or folder", ACCEPTED)
-    return Source("zoo", name, zoo=zoo.parse(name))
+    return Source("network", name, network=network_named(name))

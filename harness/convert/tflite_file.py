@@ -55,6 +55,10 @@ class TfliteFile:
         self._constants: dict[tuple[bytes, str, tuple[int, ...], Quantization | None], int] = {}
         self._bytes = 0
 
+    def __len__(self) -> int:
+        """Return how many tensors there are, which is the number of the next one."""
+        return len(self._tensors)
+
     def tensor(self, shape: Sequence[int], quantization: Quantization | None = None) -> int:
         """Add a tensor that an operator computes: int8 where it is quantized, else float32."""
         return self._add(shape, np.dtype(np.float32 if quantization is None else np.int8), quantization, 0)

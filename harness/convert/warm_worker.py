@@ -49,7 +49,7 @@ class WarmWorker:
                 if not _readable(process.stdout, TIMEOUT_S):
                     self._end()
                     raise ConversionError(
-                        f"{job.model}: the conversion took more than {TIMEOUT_S:.0f} s and was ended",
+                        f"{job.name}: the conversion took more than {TIMEOUT_S:.0f} s and was ended",
                         "Convert it to a .tflite file yourself and pass that.",
                     )
                 line = process.stdout.readline()
@@ -106,12 +106,12 @@ class WarmWorker:
         tail = self._last_line()
         self._end()
         if self._closed:
-            return ConversionError(f"{job.model}: the converter was closed before the model was converted")
+            return ConversionError(f"{job.name}: the converter was closed before the model was converted")
         if code == -signal.SIGKILL:
             hint = "The machine may have run out of memory: free some, or convert elsewhere."
-            return ConversionError(f"{job.model}: the conversion process was killed", hint)
+            return ConversionError(f"{job.name}: the conversion process was killed", hint)
         how = f"died of signal {-code}" if code < 0 else f"ended with {code}"
-        message = f"{job.model}: the conversion process {how}" + (f": {tail}" if tail else "")
+        message = f"{job.name}: the conversion process {how}" + (f": {tail}" if tail else "")
         return ConversionError(message, "Convert it to a .tflite file yourself and pass that.")
 
     def _last_line(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,10 +19,10 @@ NUMBERS = "expected.npz"
 
 @dataclass(frozen=True)
 class Job:
-    """What to convert, and the folder that the model and its numbers go to."""
+    """What to convert: what its user calls it, its path, and the folder that the model and its numbers go to."""
 
-    model: str
-    path: bool
+    name: str
+    path: str
     precision: Precision
     shapes: dict[str, list[int]]
     calibration: str | None
@@ -45,7 +45,7 @@ def _answer(job: Job) -> dict[str, Any]:
 
     folder = Path(job.folder)
     try:
-        model = load(resolve(Path(job.model) if job.path else job.model), job.shapes)
+        model = load(replace(resolve(Path(job.path)), name=job.name), job.shapes)
         calibration = Path(job.calibration) if job.calibration else None
         done = convert(model, job.precision, calibration, folder / FILE, folder / NUMBERS)
     except (ConfigError, ConversionError) as error:

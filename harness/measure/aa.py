@@ -17,6 +17,7 @@ from harness.measure.alternation import PROCESSES, Side, Visit, check_processes,
 from harness.measure.result import AAReport, Progress
 from harness.measure.samples import Subject
 from harness.measure.store import Store
+from harness.measure.summary import counted
 
 PAIRS = 40
 LEAST_VISITS = 3
@@ -87,9 +88,9 @@ def _ended(sides: tuple[Side, Side], visits: Sequence[Visit]) -> AAReport:
     processes = min(len(visit.used) for visit in visits)
     variances = [statistics.variance([math.log(statistics.median(process.ratios)) for process in visit.used]) for visit in visits]
     standard_error = math.sqrt(statistics.mean(variances) / processes)
-    sound = [[process.a_ns for process in visit.used] for visit in _measured(side.rig.store, subjects) if visit.flaw is None]
-    spread = stats.between_visits(sound) if len(sound) >= LEAST_VISITS else None
-    side.rig.store.end_aa_test(subjects[0], spread, len(sound))
+    used, _ = counted(_measured(side.rig.store, subjects))
+    spread = stats.between_visits([[process.a_ns for process in visit.used] for visit in used])
+    side.rig.store.end_aa_test(subjects[0], spread, len(used))
     return AAReport(
         model=side.model.name,
         device=side.rig.device.name,
@@ -99,7 +100,7 @@ def _ended(sides: tuple[Side, Side], visits: Sequence[Visit]) -> AAReport:
         false_positive_rate=false / len(visits),
         smallest_difference=(stats.student(processes - 1) + stats.student_power(processes - 1, _POWER)) * standard_error,
         between_visit_spread=spread,
-        visits=len(sound),
+        visits=len(used),
         latency_ms=statistics.median(process.a_ns for visit in visits for process in visit.used) / 1e6,
         measured_at=datetime.now(UTC),
     )

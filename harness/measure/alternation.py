@@ -58,6 +58,11 @@ class Visit:
     used: tuple[Process, ...]
     flaw: stats.Flaw | None
 
+    @property
+    def flaws(self) -> tuple[stats.Flaw, ...]:
+        """What is wrong with it."""
+        return () if self.flaw is None else (self.flaw,)
+
     def ratio(self) -> stats.Ratio:
         """Return how slow B is over A, from 3 or more processes."""
         return stats.ratio_of_pairs([process.ratios for process in self.used])
@@ -243,7 +248,7 @@ def _together(sides: tuple[Side, Side], latencies: Sequence[float], position: in
         subject=subjects_of(sides)[0],
         chunk_ns=plan.COMPARE_EXCHANGE_NS,
         chunk_runs=pairs,
-        timeout_s=config.timed_timeout_s(max(latencies), 4 * exchanges * pairs),
+        timeout_s=config.timed_timeout_s(max(latencies), 10 * exchanges * pairs),
     )
     return repetition, repetition
 

@@ -17,7 +17,7 @@ REFERENCE_CHUNK_RUNS = 5
 CANDIDATE_CHUNKS = 4
 LEAST_REPETITIONS = 7
 COMPARE_EXCHANGES = 4
-COMPARE_EXCHANGE_NS = 250_000_000
+COMPARE_EXCHANGE_NS = 350_000_000
 COMPARE_PAIRS = 2
 MOST_FLAWED = 4
 """So many repetitions of one benchmark are measured again because something disturbed them; then the result stands with its verdict."""
@@ -74,10 +74,10 @@ def candidate_chunks(latency_ns: float) -> tuple[int, int]:
 def compare_exchanges(latency_ns: float) -> tuple[int, int]:
     """Return how many exchanges a process has where the slower model has this latency, and how many pairs of samples each at least.
 
-    A pair takes about four runs of the slower model: one discarded and one timed of each.
+    A pair takes about ten runs of the slower model: three discarded and two timed of each.
     """
     for exchanges, pairs in ((COMPARE_EXCHANGES, COMPARE_PAIRS), (2, COMPARE_PAIRS)):
-        if 4 * exchanges * pairs * latency_ns <= _SLOWEST_REPETITION_NS:
+        if 10 * exchanges * pairs * latency_ns <= _SLOWEST_REPETITION_NS:
             return exchanges, pairs
     return 2, 1
 

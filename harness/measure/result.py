@@ -108,8 +108,8 @@ class AAReport:
 
     `false_positives` of `pairs` comparisons claimed a difference where there is none. `smallest_difference` is the relative difference that
     a comparison at default settings would find nine times of ten. `between_visit_spread` is the relative standard deviation of a
-    model's latency between visits, beyond what its own repetitions show; it is stored and enters later intervals. It is None where
-    fewer than 3 of the visits were undisturbed.
+    model's latency between visits, beyond what its own repetitions show; it is stored and enters later intervals. It rests on the
+    undisturbed ones of the visits where they are 3 and at least half, else on all: the results of such a device will be disturbed too.
     """
 
     model: str
@@ -119,7 +119,7 @@ class AAReport:
     false_positives: int
     false_positive_rate: float
     smallest_difference: float
-    between_visit_spread: float | None
+    between_visit_spread: float
     visits: int
     latency_ms: float
     measured_at: datetime

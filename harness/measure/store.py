@@ -292,7 +292,7 @@ class Store:
             seen = {row.session: row.median_ns for row in connection.execute(statement)}
         return statistics.median(seen.values()) if len(seen) >= BASELINE_SESSIONS else None
 
-    def end_aa_test(self, subject: Subject, relative_sd: float | None, visits: int) -> None:
+    def end_aa_test(self, subject: Subject, relative_sd: float, visits: int) -> None:
         """Store that an A/A test of `subject` has ended, and the spread between all visits so far."""
         settings = _reference(subject, "spread").key()
         row = {"ended_at": datetime.now(UTC), "settings_key": settings, "subject_key": subject.key(), "relative_sd": relative_sd}

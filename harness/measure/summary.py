@@ -49,10 +49,11 @@ FlawedT = TypeVar("FlawedT", bound=Flawed)
 
 @dataclass(frozen=True)
 class Judged:
-    """One repetition: its estimate, its references, and what is wrong with it."""
+    """One repetition: its estimate, its references, how they stood beside each other, and what is wrong with it."""
 
     estimate: stats.RepetitionEstimate
     references: drift.References
+    beside: drift.Beside
     flaws: tuple[stats.Flaw, ...]
 
 
@@ -86,8 +87,10 @@ def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, 
     references = [drift.reference_latencies_ns(repetition.data, threads) for repetition in repetitions]
     judged = []
     for repetition, now, drifted in zip(repetitions, references, context.drifted(references), strict=True):
-        found = stats.estimate_repetition(repetition.data, candidate_index(repetition, sha256), threads)
-        judged.append(Judged(found, now, stats.flaws(found, drifted=drifted)))
+        index = candidate_index(repetition, sha256)
+        found = stats.estimate_repetition(repetition.data, index, threads)
+        beside = drift.beside_mobile(repetition.data, index, threads)
+        judged.append(Judged(found, now, beside, stats.flaws(found, drifted=drifted)))
     used, flaw = counted(judged)
     return Estimate(
         judged=tuple(judged),
@@ -111,11 +114,12 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
     """Return what is reported of a measurement; `asked` is the precision to judge it by, by default the one it was made with."""
     subject, provenance, solo = measurement.subject, measurement.provenance, measurement.solo
     found = estimate(measurement.repetitions, subject.model_sha256, subject.threads, context)
-    latencies, seen = [one.estimate.latency_ns for one in found.used], [one.references for one in found.used]
-    corrected_ms = reference_drift = None
+    corrected_ms = reference_drift = elasticity = None
     if context.baseline is not None:
-        corrected_ms = stats.centre(drift.corrected(latencies, seen, context.baseline)) / _NS_PER_MS
-        reference_drift = drift.ratios(drift.medians(seen), context.baseline).mobile - 1
+        beside = [one.beside for one in found.used]
+        elasticity = drift.elasticity(beside)
+        corrected_ms = stats.centre(drift.corrected_ns(beside, context.baseline)) / _NS_PER_MS
+        reference_drift = drift.ratios(drift.medians([one.references for one in found.used]), context.baseline).mobile - 1
     clean = _clean_latencies_ns(measurement, found)
     p5, p90, p95, p99 = (float(value) / _NS_PER_MS for value in np.percentile(clean, (5, 90, 95, 99)))
     latency_ms = found.interval.centre / _NS_PER_MS
@@ -153,7 +157,7 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
         processes=len(found.judged),
         disturbed_share=sum(one.estimate.disturbed for one in found.judged) / samples,
         reference_drift=reference_drift,
-        elasticity=None if context.baseline is None else drift.elasticity(latencies, seen),
+        elasticity=elasticity,
         numbers=measurement.numbers,
         note=provenance.note,
         warnings=_warnings(measurement, found, context, asked or provenance.asked_interval),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,14 +50,18 @@ def space_named(name: str) -> Space:
     return read_space(_file(name, space_files(), "search space"))
 
 
-def listed() -> tuple[Listed, ...]:
-    """Return every network by its name, those that can be built first."""
+def listed(names: Sequence[str] = ()) -> tuple[Listed, ...]:
+    """Return the networks of these names, or every one, those that can be built first; raises ConfigError for an unknown name."""
     built = []
     for name, path in network_files().items():
         recipe = read_recipe(path)
         network = recipe.network(name)
         built.append(Listed(name, recipe.title, network.parameters, network.mult_adds, recipe.published))
-    return (*built, *_only_published())
+    known = {network.name: network for network in (*built, *_only_published())}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown network {name!r}{nearest(name, known)}", f"Known: {', '.join(known)}.")
+    return tuple(known[name] for name in names or known)
 
 
 def _only_published() -> tuple[Listed, ...]:

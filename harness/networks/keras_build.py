@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from harness.networks import graph as g
@@ -22,7 +23,9 @@ def build_keras(network: Network, *, seed: int = 0) -> Any:
     builder = _Builder(network.training, seed)
     for number, node in enumerate(graph.nodes):
         made.append(builder.node(number, node, [made[position] for position in node.inputs]))
-    return keras.Model(made[0], made[output], name=network.name.replace("/", "-").replace(":", "-"))
+    # TensorFlow takes few characters in a name, and fewer as the first.
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", network.name).lstrip("-_")
+    return keras.Model(made[0], made[output], name=name or "network")
 
 
 class _Builder:

@@ -22,6 +22,7 @@ Scaled = Literal["always", "grown", "never"]
 """Whether a block's filters follow the width: MobileNetV2's last convolution does above 1 alone."""
 
 _KEYS: dict[str, type] = {
+    "name": str,
     "title": str,
     "input": list,
     "width": str,
@@ -36,13 +37,17 @@ _KINDS = {str: "a text", list: "a list", dict: "a table", float: "a number"}
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper or its authors' code says of a network, None where they do not. `note` says what a count leaves out or includes."""
+    """What a paper or its authors' code says of a network, None where they do not.
+
+    Accuracies are in percent on `dataset`. `note` says what a count leaves out or includes.
+    """
 
     parameters: float | None = None
     mult_adds: float | None = None
     top_1: float | None = None
     top_5: float | None = None
     pixel_1_ms: float | None = None
+    dataset: str = "ImageNet"
     source: str = ""
     note: str = ""
 
@@ -58,7 +63,7 @@ def published_of(table: Mapping[str, Any]) -> Published:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a file says. `width` is None where the paper has no width multiplier."""
+    """What a file says, or a network that was written by `Network.to_toml`. `width` is None where the paper has no width multiplier."""
 
     name: str
     title: str
@@ -116,9 +121,9 @@ def parse_recipe(text: str, path: Path) -> Recipe:
             blocks += _entry(entry, table.get("defaults", {}), table.get("parts", {}))
         except ConfigError as error:
             raise ConfigError(f"{path}:{line}: {error.message}", error.hint) from None
-    return Recipe(
-        path.stem, table.get("title", path.stem), tuple(shape), width, tuple(blocks), training, published_of(table.get("published", {}))
-    )
+    name = table.get("name", path.stem)
+    published = published_of(table.get("published", {}))
+    return Recipe(name, table.get("title", name), tuple(shape), width, tuple(blocks), training, published)
 
 
 def _entry(entry: object, defaults: Mapping[str, Any], parts: Mapping[str, Any]) -> Iterator[tuple[Block, Scaled]]:

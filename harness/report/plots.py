@@ -118,7 +118,7 @@ def _clock(rows: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 
 def _draw_time(axes: Axes, result: Result, view: _View) -> None:
-    _style(axes)
+    style(axes)
     _draw_estimate(axes, result)
     # Thousands of markers would make a vector file of many megabytes: they are drawn as pixels in it.
     size = 3.4 if view.latency_ms.size < 3_000 else 2.2
@@ -180,7 +180,7 @@ def _mark_beyond(axes: Axes, view: _View) -> None:
 def _draw_distribution(axes: Axes, result: Result, view: _View) -> None:
     import numpy as np
 
-    _style(axes)
+    style(axes)
     _draw_estimate(axes, result)
     inside = ~view.beyond
     groups = [view.latency_ms[inside & ~view.disturbed & (view.process == index)] for index in range(int(view.process.max()) + 1)]
@@ -204,7 +204,8 @@ def _draw_estimate(axes: Axes, result: Result) -> None:
     axes.axhline(result.latency_ms, color=_INK, linewidth=1.1, zorder=6)
 
 
-def _style(axes: Axes) -> None:
+def style(axes: Axes) -> None:
+    """Give axes the look of all plots: a light grid, no box."""
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

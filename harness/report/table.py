@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from harness.measure.result import FailedResult, Result
 from harness.report import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.measure.result import AAReport, Check, Comparison, Result, Verdict
+    from harness.measure.result import AAReport, Check, Comparison, Verdict
+    from harness.measure.zoo import Measured
     from harness.networks.catalogue import Listed
 
 _STYLES = {"steady": "green", "interval_not_reached": "yellow"}
@@ -173,9 +176,7 @@ def aa_table(report: AAReport) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
     table.add_column("", style="dim")
     table.add_column("")
-    spread = "not told: too few visits were undisturbed"
-    if report.between_visit_spread is not None:
-        spread = f"{numbers.share(report.between_visit_spread)} over {report.visits} visits, stored for later intervals"
+    spread = f"{numbers.share(report.between_visit_spread)} over {report.visits} visits, stored for later intervals"
     wrong = f"{report.false_positives} of {report.pairs} ({numbers.share(report.false_positive_rate)}; 5% nominal)"
     for name, value in (
         ("model", report.model),
@@ -261,15 +262,34 @@ def networks_table(networks: Sequence[Listed]) -> RenderableType:
     table.add_column("source of what was published", overflow="fold")
     for network in networks:
         published = network.published
-        table.add_row(
-            Text(network.name, style="bold" if network.parameters is not None else "dim"),
-            _counted(network.parameters, published.parameters),
-            _counted(network.mult_adds, published.mult_adds),
-            *("" if share is None else f"{share:.1f}%" for share in (published.top_1, published.top_5)),
-            "" if published.pixel_1_ms is None else numbers.time(published.pixel_1_ms),
-            "; ".join(filter(None, (published.source, published.note))),
-        )
+        table.add_row(*_network(network), "; ".join(filter(None, (published.source, published.note))))
     return table
+
+
+def measured_networks_table(zoo: Sequence[Measured], device: str) -> RenderableType:
+    """Return the networks of the zoo with what was published, and their latency on the device; quick ones first, unmeasured ones last."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for name in ("parameters", "mult-adds", "top-1", "top-5", "Pixel 1", device, "verdict"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in sorted(zoo, key=lambda one: getattr(one.outcome, "latency_ms", math.inf)):
+        told = [_latency(one.outcome), verdict(one.outcome.verdict)] if isinstance(one.outcome, Result) else ["", ""]
+        if isinstance(one.outcome, FailedResult):
+            told = ["", Text("failed", style="red")]
+        table.add_row(*_network(one.network), *told)
+    return table
+
+
+def _network(network: Listed) -> list[str | Text]:
+    """Return a network's name, and what is counted beside what was published."""
+    published = network.published
+    return [
+        Text(network.name, style="bold" if network.parameters is not None else "dim"),
+        _counted(network.parameters, published.parameters),
+        _counted(network.mult_adds, published.mult_adds),
+        *("" if share is None else f"{share:.1f}%" for share in (published.top_1, published.top_5)),
+        "" if published.pixel_1_ms is None else numbers.time(published.pixel_1_ms),
+    ]
 
 
 def _counted(counted: int | None, published: float | None) -> str:

@@ -16,12 +16,15 @@ from harness.convert import cache, warm_worker
 from harness.convert.agreement import compare_outputs
 from harness.convert.children import environment
 from harness.convert.converter import Converter
+from harness.convert.model import Precision
 from harness.errors import ConfigError, ConversionError
-from harness.networks import zoo
+from harness.networks.keras_build import build_keras
+from harness.networks.named import network_named
+from harness.networks.weights import spread
 from tests.cli import tiny_models
 from tests.convert.device import run
 
-ZOO = "mobilenet_v1:width=0.25,resolution=32"
+NETWORK = "mobilenet_v1:width=0.25,resolution=32"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def files(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_killed_worker_is_an_error_that_names_the_model(converter: Converter) -> None:
     # First in this file: the tests below find the worker's replacement.
-    future = converter.submit("nasnet_a_mobile")
+    future = converter.submit("nasnet_a_mobile", precision="float16")
     while (process := converter._worker._process) is None:
         time.sleep(0.01)
     process.kill()
@@ -64,7 +67,7 @@ def test_a_killed_worker_is_an_error_that_names_the_model(converter: Converter) 
 
 def test_a_conversion_that_takes_too_long_is_ended(converter: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm_worker, "TIMEOUT_S", 0.2)
-    future = converter.submit("nasnet_a_mobile")
+    future = converter.submit("nasnet_a_mobile", precision="float16")
     with pytest.raises(ConversionError, match="nasnet_a_mobile: the conversion took more than 0 s") as caught:
         future.result(timeout=60)
     assert "yourself" in caught.value.hint
@@ -77,7 +80,7 @@ def test_a_conversion_ends_with_a_harness_that_is_killed(tmp_path: Path) -> None
         "import os, signal, time\n"
         "from harness.convert.converter import Converter\n"
         "converter = Converter()\n"
-        "converter.submit('nasnet_a_mobile')\n"
+        "converter.submit('nasnet_a_mobile', precision='float16')\n"
         "while converter._worker._process is None: time.sleep(0.01)\n"
         "time.sleep(1)\n"
         "print(converter._worker._process.pid, flush=True)\n"
@@ -147,14 +150,38 @@ def test_models_that_cannot_be_loaded(converter: Converter, files: Path, name: s
     assert hint in caught.value.hint
 
 
-def test_the_zoo_gives_the_same_bytes_in_any_process(converter: Converter, keras: Any) -> None:
-    model = converter.submit(ZOO).result()
-    assert model.sha256 == converter.submit(zoo.build(zoo.parse(ZOO))).result().sha256
-    assert keras is not None
+@pytest.mark.parametrize(
+    ("precision", "side"), [("float32", "host reference kernels"), ("int8", "host reference kernels"), ("float16", "Keras")]
+)
+def test_a_network_is_written_directly_where_that_can_be_done(converter: Converter, precision: Precision, side: str) -> None:
+    model = converter.submit(NETWORK, precision=precision).result()
+    assert (model.name, model.precision, model.second_side) == (NETWORK, precision, side)
+    assert (model.note is None) == (precision != "int8")
     assert model.expected is not None
-    agreement = compare_outputs(model.expected, run(model), "float32", "Keras")
+    agreement = compare_outputs(model.expected, run(model), precision, side)
     assert agreement.ok
-    assert "says little" not in agreement.text
+    # 8 bits of a probability among 1000 are hardly any: so much for what random weights can show.
+    assert ("says little" in agreement.text) == (precision == "int8")
+
+
+def test_a_network_is_known_by_what_it_is_not_by_its_name(converter: Converter, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(network_named(NETWORK).to_toml())
+    mine = converter.submit(tmp_path / "mine.toml").result()
+    assert mine.name == str(tmp_path / "mine.toml")
+    assert (mine.path, mine.sha256) == (converter.submit(NETWORK).result().path, converter.submit(NETWORK).result().sha256)
+
+
+def test_a_network_gives_the_same_bytes_in_any_process(converter: Converter, keras: Any) -> None:
+    assert keras is not None
+    model = build_keras(network_named(NETWORK))
+    spread(model)
+    made = [converter.submit(one, precision="float16").result().sha256 for one in (NETWORK, model)]
+    assert made[0] == made[1]
+
+
+def test_a_network_too_large_for_a_file_is_refused(converter: Converter) -> None:
+    with pytest.raises(ConversionError, match=r"vgg_16:resolution=1024: its weights take .* GiB"):
+        converter.submit("vgg_16:resolution=1024").result()
 
 
 def test_a_tflite_file_has_its_precision(converter: Converter, tmp_path: Path) -> None:
@@ -178,12 +205,12 @@ def test_a_damaged_entry_is_made_again(converter: Converter, files: Path) -> Non
 
 
 def test_what_is_in_the_cache_starts_no_tensorflow(converter: Converter) -> None:
-    converter.submit(ZOO).result()
+    converter.submit(NETWORK, precision="float16").result()
     script = (
         "import sys\n"
         "from harness.convert.converter import Converter\n"
         "with Converter() as converter:\n"
-        f"    converter.submit('{ZOO}').result()\n"
+        f"    converter.submit('{NETWORK}', precision='float16').result()\n"
         "    assert converter._worker._process is None\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
@@ -212,7 +239,7 @@ def test_closing_ends_the_process_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     started = time.perf_counter()
     with Converter(cores=sorted(os.sched_getaffinity(0))[:1]) as converter:
-        future = converter.submit("vgg_16")
+        future = converter.submit("vgg_16", precision="float16")
         while (process := converter._worker._process) is None:
             time.sleep(0.01)
         time.sleep(0.3)

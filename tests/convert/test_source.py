@@ -9,14 +9,14 @@ import pytest
 
 from harness.convert.source import resolve
 from harness.errors import ConfigError
-from harness.networks.zoo import ZooName
+from harness.networks.named import network_named
 
 
 def test_a_name_of_the_zoo_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mobilenet_v2").mkdir()
     (tmp_path / "mobilenet_v2" / "saved_model.pb").touch()
-    assert resolve("mobilenet_v2").zoo == ZooName("mobilenet_v2")
+    assert resolve("mobilenet_v2").network == network_named("mobilenet_v2")
     assert resolve("./mobilenet_v2").kind == "saved_model"
     assert resolve(Path("mobilenet_v2")).kind == "saved_model"
 
@@ -38,7 +38,8 @@ def test_a_file_is_known_by_its_suffix(tmp_path: Path, name: str, kind: str) -> 
         ("~no-such-user/m.tflite", "no such user's home folder"),
         (f"{'m' * 300}.tflite", "cannot be read (File name too long)"),
         ("a\0b.tflite", "no such file"),
-        ("mobilenet-v2", "Did you mean mobilenet_v2"),
+        ("mobilenet-v2", "did you mean 'mobilenet_v2'"),
+        ("mine.toml", "no such file"),
     ],
 )
 def test_what_is_nowhere_is_said_so(text: str, says: str) -> None:

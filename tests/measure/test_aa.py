@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,16 @@ from tests.cli import tiny_models
 from tests.models import sigmoids
 
 LEAST = 3
-PAIRS = 5
+PAIRS = 3
+
+
+@dataclass(frozen=True)
+class Tested:
+    """An A/A test that was interrupted in its second visit and then gone on with; `begun` holds the visits that each of the two began."""
+
+    report: AAReport
+    progress: list[Progress]
+    begun: tuple[list[str], list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -30,28 +41,49 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def run(folder: Path, progress: Callable[[Progress], None]) -> AAReport:
+    return aa(folder / "add.tflite", pairs=PAIRS, processes=LEAST, results=folder / "results", progress=progress)
+
+
+def begun(progress: list[Progress]) -> list[str]:
+    return [news.model.partition(" of")[0] for news in progress if news.phase == "measuring" and news.repetitions == 0]
+
+
+def until(stop_at: str, told: list[Progress]) -> Callable[[Progress], None]:
+    """Return what interrupts the test when the visit to stop at has its first process."""
+
+    def tell(news: Progress) -> None:
+        told.append(news)
+        if news.model.startswith(stop_at) and news.repetitions == 1:
+            raise KeyboardInterrupt
+
+    return tell
+
+
 @pytest.fixture(scope="module")
-def tested(folder: Path) -> tuple[AAReport, list[Progress]]:
+def tested(folder: Path) -> Tested:
     """Compare a model with itself as seldom as is allowed."""
-    progress: list[Progress] = []
-    return aa(folder / "add.tflite", pairs=PAIRS, processes=LEAST, results=folder / "results", progress=progress.append), progress
+    first: list[Progress] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        run(folder, until("pair 2", first))
+    second: list[Progress] = []
+    report = run(folder, second.append)
+    return Tested(report, first + second, (begun(first), begun(second)))
 
 
-def test_an_a_a_test_tells_what_the_rig_can_see(tested: tuple[AAReport, list[Progress]]) -> None:
-    report, _ = tested
-    assert report.pairs == PAIRS
-    assert LEAST <= report.visits <= PAIRS
+def test_an_a_a_test_tells_what_the_rig_can_see(tested: Tested) -> None:
+    report = tested.report
+    assert report.pairs == report.visits == PAIRS
     assert report.false_positive_rate == report.false_positives / PAIRS
     assert 0 < report.smallest_difference < 1
-    assert report.between_visit_spread is not None
     assert 0 <= report.between_visit_spread < 1
     assert report.latency_ms < 0.05
 
 
-def test_a_model_is_as_fast_as_itself(tested: tuple[AAReport, list[Progress]], folder: Path) -> None:
-    assert tested
+def test_a_model_is_as_fast_as_itself(tested: Tested, folder: Path) -> None:
+    assert tested.report.pairs == PAIRS
     with Store.open(folder / "results", read_only=True) as store:
-        visits = [store.repetitions(row.id) for row in store.rows() if row.subject.design != "benchmark"]
+        visits = [store.repetitions(pairing.a) for pairing, outcome in store.comparisons("aa") if outcome == "measured"]
     assert len(visits) == PAIRS
     assert min(len(visit) for visit in visits) >= LEAST
     found = ratio_of_pairs([pair_ratios(repetition.data, threads=1) for visit in visits for repetition in visit])
@@ -59,19 +91,28 @@ def test_a_model_is_as_fast_as_itself(tested: tuple[AAReport, list[Progress]], f
     assert found.ratio == pytest.approx(1, abs=0.05)
 
 
-def test_an_a_a_test_says_how_far_it_is(tested: tuple[AAReport, list[Progress]]) -> None:
-    _, progress = tested
-    assert len([news for news in progress if news.phase == "measuring"]) >= PAIRS * LEAST
-    assert progress[-1].model.startswith(f"pair {PAIRS} of {PAIRS}")
+def test_an_a_a_test_says_how_far_it_is(tested: Tested) -> None:
+    assert len([news for news in tested.progress if news.phase == "measuring"]) >= PAIRS * LEAST
+    assert tested.progress[-1].model.startswith(f"pair {PAIRS} of {PAIRS}")
 
 
-def test_later_intervals_include_the_spread_between_visits(tested: tuple[AAReport, list[Progress]], folder: Path) -> None:
-    report, _ = tested
+def test_later_intervals_include_the_spread_between_visits(tested: Tested, folder: Path) -> None:
     (found,) = bench(folder / "sigmoids4.tflite", max_time_s=0.1, results=folder / "results")
     assert isinstance(found, Result)
     assert found.interval_scope == "visits"
     with Store.open(folder / "results", read_only=True) as store:
-        assert store.spread(store.measurement(found.measurement_id).subject) == report.between_visit_spread
+        assert store.spread(store.measurement(found.measurement_id).subject) == tested.report.between_visit_spread
+
+
+def test_an_interrupted_a_a_test_goes_on_where_it_was_and_a_finished_one_does_not(tested: Tested, folder: Path) -> None:
+    assert tested.begun == (["pair 1", "pair 2"], ["pair 2", "pair 3"])
+    with Store.open(folder / "results", read_only=True) as store:
+        outcomes = [outcome for _, outcome in store.comparisons("aa")]
+    assert outcomes == ["measured", "measured", "unfinished", "measured"]
+    again: list[Progress] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        run(folder, until("pair 1", again))
+    assert begun(again) == ["pair 1"]
 
 
 def test_too_few_pairs_or_processes_are_refused(folder: Path) -> None:
@@ -80,26 +121,3 @@ def test_too_few_pairs_or_processes_are_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="2 processes give no interval"):
         aa(folder / "add.tflite", processes=2, results=folder / "refused")
     assert not (folder / "refused").exists()
-
-
-def test_an_interrupted_a_a_test_goes_on_where_it_was_and_a_finished_one_does_not(folder: Path) -> None:
-    def told(stop_at: str) -> list[str]:
-        """Return the visits that were begun, until the one to stop at has its first process."""
-        begun: list[str] = []
-
-        def tell(news: Progress) -> None:
-            if news.phase == "measuring" and news.repetitions == 0:
-                begun.append(news.model.partition(" of")[0])
-            if news.model.startswith(stop_at) and news.repetitions == 1:
-                raise KeyboardInterrupt
-
-        with contextlib.suppress(KeyboardInterrupt):
-            aa(folder / "add.tflite", pairs=LEAST, processes=LEAST, results=folder / "interrupted", progress=tell)
-        return begun
-
-    assert told(stop_at="pair 2") == ["pair 1", "pair 2"]
-    assert told(stop_at="never") == ["pair 2", "pair 3"]
-    with Store.open(folder / "interrupted", read_only=True) as store:
-        outcomes = [outcome for _, outcome in store.comparisons("aa")]
-    assert outcomes == ["measured", "measured", "unfinished", "measured"]
-    assert told(stop_at="pair 1") == ["pair 1"]

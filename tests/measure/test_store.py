@@ -164,7 +164,7 @@ def test_a_baseline_is_of_one_device_and_its_settings(store: Store, change: dict
 def test_the_spread_that_rests_on_most_visits_counts(store: Store) -> None:
     other_model = replace(SUBJECT, model_sha256="ef" * 32, design="compare", shapes=())
     assert store.spread(SUBJECT) is None
-    for relative_sd, visits in ((0.012, 40), (0.5, 3), (None, 2)):
+    for relative_sd, visits in ((0.012, 40), (0.5, 3), (0.3, 2)):
         store.end_aa_test(SUBJECT, relative_sd, visits)
     assert store.spread(other_model) == 0.012
     store.end_aa_test(other_model, 0.02, 40)
@@ -181,7 +181,7 @@ def test_a_spread_is_of_one_device_runtime_and_settings(store: Store, change: di
 def test_the_end_of_an_a_a_test_is_kept_by_model(store: Store) -> None:
     before = datetime.now(UTC)
     assert store.last_aa_test(SUBJECT) is None
-    store.end_aa_test(SUBJECT, None, 1)
+    store.end_aa_test(SUBJECT, 0.1, 1)
     ended = store.last_aa_test(SUBJECT)
     assert ended is not None
     assert before <= ended <= datetime.now(UTC)

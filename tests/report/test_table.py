@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -118,11 +117,6 @@ def test_an_aa_report_has_rate_difference_and_spread() -> None:
     text = printed(table.aa_table(given.aa_report()))
     for words in ("2 of 40 (5.0%", "0.6%", "1.1% over 8 visits"):
         assert words in text
-
-
-def test_an_aa_report_without_a_spread_says_why() -> None:
-    report = replace(given.aa_report(), between_visit_spread=None, visits=2)
-    assert "not told: too few visits were undisturbed" in printed(table.aa_table(report))
 
 
 def test_checks_say_what_to_do_where_they_failed() -> None:
