@@ -8,15 +8,13 @@ bus meanwhile, which shows in no counter.
 
 from __future__ import annotations
 
-import math
-from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from statistics import mean, median
+from statistics import median
 
 import numpy as np
 
-from harness.measure.stats import Floats, chunk_latency_ns, estimate_repetition
+from harness.measure.stats import estimate_repetition
 from latency_agent.protocol import Repetition
 
 MOBILE, MEMORY = 0, 1
@@ -25,7 +23,7 @@ MOBILE, MEMORY = 0, 1
 DRIFT_BOUND = 0.1
 """How far a reference may run from its baseline before what was measured beside it is measured again."""
 
-PRIOR_SPREAD = 0.02
+PRIOR_SPREAD = 0.05
 """How much repetitions must vary for their own elasticity to count as much as the expected one, 1."""
 
 RETURN_BOUND = 0.25
@@ -68,38 +66,19 @@ def drifted(now: References, baseline: References) -> bool:
     return abs(found.mobile - 1) > DRIFT_BOUND or abs(found.memory - 1) > DRIFT_BOUND or found.memory_return - 1 > RETURN_BOUND
 
 
-@dataclass(frozen=True)
-class Beside:
-    """A model's chunks in a process, each with what the mobile reference took before and after it: logarithms of nanoseconds."""
-
-    own: Floats
-    mobile: Floats
-
-
-def beside_mobile(repetition: Repetition, model: int, threads: int) -> Beside:
-    """Return the chunks of the model with index `model` beside the nearest ones of the mobile reference."""
-    logs = [math.log(chunk_latency_ns(chunk, threads)) for chunk in repetition.chunks]
-    at = [position for position, chunk in enumerate(repetition.chunks) if chunk.model == MOBILE]
-    own = [position for position, chunk in enumerate(repetition.chunks) if chunk.model == model]
-    nearest = [at[max(0, bisect(at, position) - 1) : bisect(at, position) + 1] for position in own]
-    return Beside(
-        np.array([logs[position] for position in own]), np.array([mean(logs[position] for position in found) for found in nearest])
-    )
-
-
-def elasticity(seen: Sequence[Beside]) -> float:
+def elasticity(latencies: Sequence[float], seen: Sequence[References]) -> float:
     """Return by how many percent a model's latency moves where the mobile reference's moves by one.
 
-    Least squares over processes, drawn towards 1 by as much as processes that vary by 2%: where hardly anything varies, a slower core
-    slows all models alike; where others use the caches, models that wait for memory follow less than the rest.
+    Least squares on logarithms over repetitions, drawn towards 1 by as much as repetitions that vary by 5%: where hardly anything varies,
+    a slower core slows all models alike; where others use the caches, models that wait for memory follow less than the rest.
     """
-    x, y = (np.array([float(np.median(side)) for side in sides]) for sides in ([one.mobile for one in seen], [one.own for one in seen]))
+    x, y = (np.log(values) for values in ([one.mobile for one in seen], latencies))
     x, y = x - x.mean(), y - y.mean()
     prior = len(x) * PRIOR_SPREAD**2
     return float((x @ y + prior) / (x @ x + prior))
 
 
-def corrected_ns(seen: Sequence[Beside], baseline: References) -> list[float]:
-    """Return what a model would have taken in each process, had the mobile reference run at its baseline beside it."""
-    strength, usual = elasticity(seen), math.log(baseline.mobile)
-    return [math.exp(float(np.median(one.own - strength * (one.mobile - usual)))) for one in seen]
+def corrected(latencies: Sequence[float], seen: Sequence[References], baseline: References) -> list[float]:
+    """Return what a model's repetitions would have taken, had the mobile reference run at its baseline beside them."""
+    strength = elasticity(latencies, seen)
+    return [latency / ratios(now, baseline).mobile ** strength for latency, now in zip(latencies, seen, strict=True)]

@@ -49,11 +49,10 @@ FlawedT = TypeVar("FlawedT", bound=Flawed)
 
 @dataclass(frozen=True)
 class Judged:
-    """One repetition: its estimate, its references, how they stood beside each other, and what is wrong with it."""
+    """One repetition: its estimate, its references, and what is wrong with it."""
 
     estimate: stats.RepetitionEstimate
     references: drift.References
-    beside: drift.Beside
     flaws: tuple[stats.Flaw, ...]
 
 
@@ -87,10 +86,8 @@ def estimate(repetitions: Sequence[TimedRepetition], sha256: str, threads: int, 
     references = [drift.reference_latencies_ns(repetition.data, threads) for repetition in repetitions]
     judged = []
     for repetition, now, drifted in zip(repetitions, references, context.drifted(references), strict=True):
-        index = candidate_index(repetition, sha256)
-        found = stats.estimate_repetition(repetition.data, index, threads)
-        beside = drift.beside_mobile(repetition.data, index, threads)
-        judged.append(Judged(found, now, beside, stats.flaws(found, drifted=drifted)))
+        found = stats.estimate_repetition(repetition.data, candidate_index(repetition, sha256), threads)
+        judged.append(Judged(found, now, stats.flaws(found, drifted=drifted)))
     used, flaw = counted(judged)
     return Estimate(
         judged=tuple(judged),
@@ -116,10 +113,10 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
     found = estimate(measurement.repetitions, subject.model_sha256, subject.threads, context)
     corrected_ms = reference_drift = elasticity = None
     if context.baseline is not None:
-        beside = [one.beside for one in found.used]
-        elasticity = drift.elasticity(beside)
-        corrected_ms = stats.centre(drift.corrected_ns(beside, context.baseline)) / _NS_PER_MS
-        reference_drift = drift.ratios(drift.medians([one.references for one in found.used]), context.baseline).mobile - 1
+        latencies, seen = [one.estimate.latency_ns for one in found.used], [one.references for one in found.used]
+        elasticity = drift.elasticity(latencies, seen)
+        corrected_ms = stats.centre(drift.corrected(latencies, seen, context.baseline)) / _NS_PER_MS
+        reference_drift = drift.ratios(drift.medians(seen), context.baseline).mobile - 1
     clean = _clean_latencies_ns(measurement, found)
     p5, p90, p95, p99 = (float(value) / _NS_PER_MS for value in np.percentile(clean, (5, 90, 95, 99)))
     latency_ms = found.interval.centre / _NS_PER_MS

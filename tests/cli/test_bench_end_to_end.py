@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.cli import tiny_models
+from tests.models import endless
 
 ROOT = Path(__file__).parents[2]
 VERDICTS = {"steady", "interval_not_reached", "disturbed", "drifted", "throttled", "unsteady"}
@@ -60,7 +61,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
     made.write("custom_op.tflite", tiny_models.unresolved_custom_op())
     made.write("dynamic.tflite", tiny_models.dynamic())
     made.write("crashing.tflite", tiny_models.crashing())
-    made.write("hanging.tflite", tiny_models.hanging())
+    made.write("hanging.tflite", endless())
     with zipfile.ZipFile(made.folder / "custom_layer.keras", "w") as archive:
         layer = {"module": None, "class_name": "Mine", "config": {"name": "mine"}, "registered_name": "Mine"}
         entrance = {"module": "keras.layers", "class_name": "InputLayer", "config": {"batch_shape": [None, 8]}, "registered_name": None}

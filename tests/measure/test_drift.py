@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 
 from harness.measure import drift
-from harness.measure.drift import Beside, References
+from harness.measure.drift import References
 from tests.measure.test_stats_given import chunk, repetition
 
 USUAL = References(100.0, 300.0, 800.0)
@@ -42,38 +39,25 @@ def test_each_reference_has_its_bound(now: References, expected: bool) -> None:
     assert drift.drifted(now, USUAL) is expected
 
 
-def beside(follows: float, *slowdowns: float) -> list[Beside]:
-    """Return processes of a model of 1000 ns that follows the mobile reference so far."""
-    logs = [math.log(slowdown) for slowdown in slowdowns]
-    return [Beside(np.full(3, math.log(1000.0) + follows * log), np.full(3, math.log(100.0) + log)) for log in logs]
+def moved(*slowdowns: float) -> list[References]:
+    return [References(100.0 * slowdown, 300.0, 800.0) for slowdown in slowdowns]
 
 
 def test_a_model_that_moves_half_as_much_has_an_elasticity_of_a_half() -> None:
-    seen = beside(0.5, 0.5, 1.0, 2.0, 1.0)
-    assert drift.elasticity(seen) == pytest.approx(0.5, abs=0.01)
-    assert drift.corrected_ns(seen, USUAL) == pytest.approx([1000.0] * 4, rel=0.005)
+    seen = moved(0.25, 1.0, 4.0, 1.0)
+    latencies = [1000.0 * (one.mobile / 100.0) ** 0.5 for one in seen]
+    assert drift.elasticity(latencies, seen) == pytest.approx(0.5, abs=0.01)
+    assert drift.corrected(latencies, seen, USUAL) == pytest.approx([1000.0] * 4, rel=0.005)
 
 
 def test_where_nothing_varies_a_model_is_taken_to_follow_the_core() -> None:
-    assert drift.elasticity(beside(0.0, 1.2, 1.2, 1.2)) == 1.0
-    assert drift.corrected_ns(beside(1.0, 1.2, 1.2, 1.2), USUAL) == pytest.approx([1000.0] * 3)
-    assert drift.corrected_ns(beside(1.0, 1.2), USUAL) == pytest.approx([1000.0])
+    seen = moved(1.2, 1.2, 1.2)
+    assert drift.elasticity([600.0, 600.0, 600.0], seen) == 1.0
+    assert drift.corrected([600.0, 600.0, 600.0], seen, USUAL) == pytest.approx([500.0] * 3)
+    assert drift.corrected([600.0], moved(1.2), USUAL) == pytest.approx([500.0])
 
 
 def test_repetitions_count_as_much_as_they_vary() -> None:
     spreads = (0.002, drift.PRIOR_SPREAD, 0.2)
-    unmoved = [drift.elasticity(beside(0.0, 1 - spread, 1 + spread)) for spread in spreads]
-    assert unmoved == pytest.approx([0.99, 0.5, 0.01], abs=0.005)
-
-
-def test_a_chunk_is_held_against_the_mobile_ones_next_to_it() -> None:
-    seen = ((2, 5000), (0, 100), (1, 300), (2, 1000), (0, 200), (2, 2000), (1, 300), (0, 400))
-    found = drift.beside_mobile(repetition(*(chunk([median] * 3, model=model) for model, median in seen)), 2, threads=1)
-    assert np.exp(found.own).tolist() == pytest.approx([5000, 1000, 2000])
-    assert np.exp(found.mobile).tolist() == pytest.approx([100, math.sqrt(100 * 200), math.sqrt(200 * 400)])
-
-
-def test_what_slows_a_part_of_a_process_slows_the_reference_beside_it() -> None:
-    slow = ((0, 100), (2, 1000), (0, 100), (2, 1414), (0, 200), (2, 2000), (0, 200))
-    found = drift.beside_mobile(repetition(*(chunk([median] * 3, model=model) for model, median in slow)), 2, threads=1)
-    assert drift.corrected_ns([found], USUAL) == pytest.approx([1000.0], rel=0.001)
+    unmoved = [drift.elasticity([1000.0, 1000.0], moved(1 - spread, 1 + spread)) for spread in spreads]
+    assert unmoved == pytest.approx([1.0, 0.5, 0.06], abs=0.01)
