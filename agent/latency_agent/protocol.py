@@ -170,7 +170,8 @@ class Chunk:
     """Samples of one model, taken one after the other, or in turn with those of the chunks beside it that have the same `start_ns`.
 
     `wall_ns`, `cpu_ns` and `switches` have one entry a sample; a sample is `repeats` runs and its
-    times are theirs together. `discarded_ns` are the runs after the change of model that do not count.
+    times are theirs together. `discarded_ns` are the runs after the change of model that do not count; of samples in turn, the first
+    of each turn.
     """
 
     model: int

@@ -19,7 +19,10 @@ TURN_RUNS = 2
 
 @dataclass(frozen=True)
 class Samples:
-    """Columns of samples, in nanoseconds and involuntary context switches; each sample is `repeats` runs."""
+    """Columns of samples, in nanoseconds and involuntary context switches; each sample is `repeats` runs.
+
+    Of what was discarded before a sample in turn only the first run is kept: there may be thousands.
+    """
 
     repeats: int
     discarded_ns: Tuple[int, ...]
@@ -67,7 +70,7 @@ def time_chunk(
     """
     recorder = _Recorder(invoke, repeats, threads, flush)
     with _no_collection():
-        recorder.discard(SETTLE_RUNS, SETTLE_NS)
+        recorder.discard()
         least_samples = -(-least_runs // repeats)
         until = time.perf_counter_ns() + least_ns
         while len(recorder.wall) < least_samples or time.perf_counter_ns() < until:
@@ -86,16 +89,16 @@ def time_in_turn(
 ) -> Tuple[Samples, ...]:
     """Return samples of several models taken in turn, as many of each: at least `least_samples`, and until `least_ns` have passed.
 
-    Before each sample runs are discarded as before a chunk: a model of 1 ms was seen 20% slower in its first runs after a change, and
-    2% still after 5 ms. The order never changes: of two turns in a row the second would find its caches warmer. What slows a core for
-    longer than a turn slows neighbours alike.
+    Before each sample runs are discarded as before a chunk: the second run after a change took a model of 1 ms 18% more, the fifth 3%.
+    The order never changes: of two turns in a row the second would find its caches warmer. What slows a core for longer than a turn
+    slows neighbours alike.
     """
     recorders = [_Recorder(invoke, count, threads, flush) for invoke, count in zip(invokes, repeats)]
     until = time.perf_counter_ns() + least_ns
     with _no_collection():
         while len(recorders[0].wall) < least_samples or time.perf_counter_ns() < until:
             for recorder in recorders:
-                recorder.discard(SETTLE_RUNS, SETTLE_NS)
+                recorder.discard(kept=1)
                 recorder.take()
     return tuple(recorder.samples() for recorder in recorders)
 
@@ -114,8 +117,8 @@ class _Recorder:
         self._cpu: List[int] = []
         self._switches: List[int] = []
 
-    def discard(self, least_runs: int, least_ns: int) -> None:
-        self._discarded += run_for(self._invoke, least_runs, least_ns, self._flush)
+    def discard(self, kept: Optional[int] = None) -> None:
+        self._discarded += run_for(self._invoke, SETTLE_RUNS, SETTLE_NS, self._flush)[:kept]
 
     def take(self) -> None:
         invoke, repeats, usage = self._invoke, self._repeats, resource.getrusage

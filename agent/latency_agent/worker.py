@@ -92,8 +92,8 @@ def timed(runtime_name: str, task: TimedTask) -> Repetition:
             warmups.append(timing.run_for(interpreter.invoke, _WARMUP_RUNS, task.warmup_ns, flush))
         invokes.append(interpreter.invoke)
 
-    def repeats(index: int, shortest_ns: int) -> int:
-        return 1 if flush is not None else timing.repeats_for(warmups[index][1:], shortest_ns)
+    def repeats(index: int, shortest_ns: int, least: int = 1) -> int:
+        return 1 if flush is not None else max(least, timing.repeats_for(warmups[index][1:], shortest_ns))
 
     chunks = []
     for entry in task.schedule:
@@ -115,7 +115,7 @@ def timed(runtime_name: str, task: TimedTask) -> Repetition:
         else:
             taken = timing.time_in_turn(
                 [invokes[index] for index in entry],
-                repeats=[max(timing.TURN_RUNS, repeats(index, timing.SHORTEST_TURN_NS)) for index in entry],
+                repeats=[repeats(index, timing.SHORTEST_TURN_NS, least=timing.TURN_RUNS) for index in entry],
                 least_samples=least_runs,
                 least_ns=least_ns,
                 threads=task.threads,

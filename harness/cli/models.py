@@ -50,9 +50,12 @@ def _measured(
     names: tuple[str, ...], device: str, plot: Path | None, as_json: bool, inventory: Path | None, results_folder: Path | None
 ) -> None:
     if plot is not None:
+        from harness.networks.catalogue import listed
+        from harness.report.accuracy import check_drawable
         from harness.report.plots import check_path
 
         check_path(plot)
+        check_drawable(listed(names))
     from harness.cli.progress import shown
     from harness.measure.result import FailedResult
     from harness.measure.zoo import measure_zoo
@@ -67,12 +70,12 @@ def _measured(
         from harness.report import table
 
         options.console().print(table.measured_networks_table(zoo, device))
+    failed = [one.outcome for one in zoo if isinstance(one.outcome, FailedResult)]
+    for failure in failed:
+        options.print_error(f"{failure.model}: {failure.error}", stderr_tail=failure.stderr_tail)
     if plot is not None:
         from harness.report.accuracy import plot_accuracy
 
         click.echo(f"accuracy against latency drawn in {plot_accuracy(zoo, device, plot)}", err=True)
-    failed = [one.outcome for one in zoo if isinstance(one.outcome, FailedResult)]
-    for failure in failed:
-        options.print_error(f"{failure.model}: {failure.error}", stderr_tail=failure.stderr_tail)
     if failed:
         click.get_current_context().exit(1)

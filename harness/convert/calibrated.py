@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from harness.convert.direct import GraphWriter, Weights
 from harness.convert.random_weights import GATE, Range, joined
+from harness.errors import ConfigError
 from harness.networks.network import Network
 
 Floats = npt.NDArray[np.float32]
@@ -19,8 +20,14 @@ def write_calibrated(network: Network, weights: Weights, examples: Floats) -> by
     """Return the int8 .tflite file of a network with these weights, without TensorFlow.
 
     `examples` is a batch of inputs, (count, height, width, channels) or (count, units). The float32 file of the same operators runs on
-    each, and every tensor's least and greatest value become its range, 0 among them, as TFLite's own converter does it.
+    each, and every tensor's least and greatest value become its range, 0 among them, as TFLite's own converter does it. Raises ConfigError
+    for examples of another type or shape.
     """
+    if examples.dtype != np.float32 or examples.shape[1:] != network.input or not len(examples):
+        raise ConfigError(
+            f"{network.name}: examples are {examples.dtype} of shape {examples.shape}",
+            f"pass float32 of shape (count, {', '.join(map(str, network.input))}), one or more",
+        )
     graph, output = network.graph()
     plain = GraphWriter(graph, weights, "float32")
     seen = _seen(plain.write(output), plain.activations, examples)

@@ -13,7 +13,7 @@ from typing import Any, Self, get_args
 
 from harness.convert import cache
 from harness.convert.children import Children
-from harness.convert.direct import DirectPrecision, write_network
+from harness.convert.direct import DirectPrecision, check_size, write_network
 from harness.convert.host_outputs import SECOND_SIDE, write_host_outputs
 from harness.convert.inspect import Inspection, inspect
 from harness.convert.model import Model, Precision
@@ -107,7 +107,7 @@ class Converter:
 
     def _prepare_written(self, network: Network, name: str, precision: DirectPrecision, shapes: Shapes) -> Model:
         """Write the network's file without TensorFlow: its weights are random in any case, and its operators the converter's."""
-        key = cache.key_of(f"network:{network.hash}", {"precision": precision}, ("ai-edge-litert", "numpy"))
+        key = cache.key_of(f"network:{network.sha256}", {"precision": precision}, ("ai-edge-litert", "numpy"))
         entry = cache.find(key)
         if entry is None or entry.model_sha256 is None:
             with cache.workspace() as folder:
@@ -121,7 +121,8 @@ class Converter:
         self, source: Source, precision: Precision, shapes: Shapes, calibration: Path | None, settings: Mapping[str, object]
     ) -> Model:
         if source.network is not None:
-            content = source.network.hash
+            check_size(source.network)
+            content = f"{source.network.sha256} {source.network.training}"
         else:
             assert source.path is not None
             content = cache.hash_path(source.path)

@@ -31,6 +31,7 @@ _FUSED = {
 _FUSING = (g.Convolution, g.DepthwiseConvolution, g.Dense, g.Add)
 _PADDING = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
 DirectPrecision = Literal["float32", "int8"]
+_MOST_BIAS = 2**30
 _MOST_BYTES = 2**31 - 2**24  # flatbuffers have signed 32-bit offsets; some room is for all that is not weights
 
 
@@ -46,12 +47,17 @@ class Weights(Protocol):
 
 def write_network(network: Network, weights: Weights | None = None, precision: DirectPrecision = "float32") -> bytes:
     """Return the .tflite file of a network, with random weights unless some are given; raises ConversionError where it grows too large."""
+    check_size(network, precision)
+    graph, output = network.graph()
+    return write_graph(graph, output, weights or RandomWeights(graph), precision)
+
+
+def check_size(network: Network, precision: DirectPrecision = "float32") -> None:
+    """Raise ConversionError where no .tflite file could hold a network's weights."""
     size_bytes = network.costs.weights * BYTES[precision]
     if size_bytes > _MOST_BYTES:
         hint = "A .tflite file holds 2 GiB at most: use a smaller width or resolution."
         raise ConversionError(f"{network.name}: its weights take {size_bytes / 2**30:.1f} GiB", hint)
-    graph, output = network.graph()
-    return write_graph(graph, output, weights or RandomWeights(graph), precision)
 
 
 def write_block(block: Block, shapes: tuple[g.Shape, ...], weights: Weights | None = None, precision: DirectPrecision = "float32") -> bytes:
@@ -133,6 +139,7 @@ class GraphWriter:
         self._rectified: set[int] = set()
         self._scales: dict[int, float] = {}
         self.at = {position: self._tensor(shape, self._range(position)) for position, shape in enumerate(graph.inputs)}
+        self.file.rename(self.at[0], "input")
 
     def write(self, output: int) -> bytes:
         """Return the file whose result stands at a position of the graph."""
@@ -165,7 +172,7 @@ class GraphWriter:
                 options = schema.ReshapeOptionsT()
                 made = self._operator(_RESHAPE, [*sources, self._numbers([1, *node.output])], node.output, options, end)
             case g.Activate():
-                done = sources[0] in self._rectified
+                done = node.inputs[0] in self._rectified
                 made = sources[0] if done else self._activated(sources[0], node.output, operation.activation, end)
             case g.Dropout():
                 made = sources[0]
@@ -190,7 +197,7 @@ class GraphWriter:
                 raise AssertionError(operation)
         self.at[position] = made
         if fused != "linear":
-            self._rectified.add(made)
+            self._rectified.add(position)
 
     def _weighted(self, number: int, operation: Weighted, source: int, shape: g.Shape, output: g.Shape, end: Range | None) -> int:
         """Add an operator with weights and a bias, and what is left of its activation."""
@@ -253,9 +260,10 @@ class GraphWriter:
         if self._precision == "float32":
             return self.file.data(np.asarray(kernel, "<f4")), self.file.data(np.asarray(bias, "<f4"))
         others = tuple(index for index in range(kernel.ndim) if index != axis)
-        scales = np.maximum(np.abs(kernel).max(axis=others, keepdims=True), 1e-9) / 127
-        quantized = np.rint(kernel / scales).astype(np.int8)
-        flat = scales.reshape(-1).astype(np.float64)
+        # A channel of zeros, as pruning leaves them, has a bias still, which must fit into 32 bits of its scale.
+        least = np.maximum(np.abs(bias, dtype=np.float64) / self._scales[source] / _MOST_BIAS, 1e-9)
+        flat = np.maximum(np.abs(kernel).max(axis=others) / 127, least)
+        quantized = np.rint(kernel / flat.reshape([-1 if index == axis else 1 for index in range(kernel.ndim)])).astype(np.int8)
         bias_scales = self._scales[source] * flat
         whole = np.rint(bias / bias_scales).astype("<i4")
         return (

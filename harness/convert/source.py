@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import ConfigError
-from harness.networks.named import SUFFIX, is_name, network_in, network_named
+from harness.networks.named import SUFFIX, is_name, network_named
 from harness.networks.network import Network
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -57,7 +57,7 @@ def resolve(text: str | os.PathLike[str]) -> Source:
         if suffix in KERAS_SUFFIXES:
             return Source("keras", name, path)
         if suffix == SUFFIX:
-            return Source("network", name, path, network_in(path))
+            return Source("network", name, path, network_named(str(path)))
         raise ConfigError(f"{name}: not a kind of model file that the harness reads", ACCEPTED)
     if os.sep in name or name.startswith(("~", ".")) or suffix in (".tflite", SUFFIX, *KERAS_SUFFIXES) or not isinstance(text, str):
         raise ConfigError(f"{name}: no such file or folder", ACCEPTED)

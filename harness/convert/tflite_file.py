@@ -63,6 +63,10 @@ class TfliteFile:
         """Add a tensor that an operator computes: int8 where it is quantized, else float32."""
         return self._add(shape, np.dtype(np.float32 if quantization is None else np.int8), quantization, 0)
 
+    def rename(self, tensor: int, name: str) -> None:
+        """Give a tensor a name in place of its number."""
+        self._tensors[tensor].name = name
+
     def data(self, values: npt.NDArray[Any], quantization: Quantization | None = None) -> int:
         """Add a tensor that holds values: of type float32, int8 or int32."""
         buffer = schema.BufferT()

@@ -41,8 +41,8 @@ def aa(
 ) -> AAReport:
     """Return how often this rig claims a difference where there is none, and the smallest one that it can see.
 
-    The model is compared with itself `pairs` times; each comparison is a visit, and the spread of the latency between the undisturbed
-    visits of all tests of the model so far is stored for later intervals. A test that was interrupted within the last day goes on.
+    The model is compared with itself `pairs` times; each comparison is a visit, and the spread of the latency between the visits of all
+    tests of the model so far is stored for later intervals, as `AAReport` says. A test that was interrupted within the last day goes on.
     """
     if pairs < LEAST_VISITS:
         raise ConfigError(f"{pairs} pairs tell nothing of a rate", "use 3 or more; 40 take some minutes")

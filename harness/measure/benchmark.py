@@ -60,7 +60,9 @@ def bench(
 ) -> list[Result | FailedResult]:
     """Return one result per model, in the order given; a model that cannot be measured is a FailedResult, and the others go on.
 
-    A model is a path, a zoo name or a Keras model. `interval` is the relative half-width to reach, `max_time_s` the measuring time
+    A model is a path, a text that names a network or a candidate, a Network, or a Keras model.
+
+    `interval` is the relative half-width to reach, `max_time_s` the measuring time
     per model. Results of the same subject that are steady within `interval` are answered from the store unless `fresh`; an
     interrupted benchmark goes on where it was. Raises HarnessError where nothing can be measured at all: an unknown device, no
     agent, no store.

@@ -27,7 +27,7 @@ PRIOR_SPREAD = 0.05
 """How much repetitions must vary for their own elasticity to count as much as the expected one, 1."""
 
 RETURN_BOUND = 0.25
-"""The same for the memory reference on its return: a single run, which varies by 10% between quiet processes."""
+"""As `DRIFT_BOUND`, for the memory reference on its return: a single run, which varies by 10% between quiet processes."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ def elasticity(latencies: Sequence[float], seen: Sequence[References]) -> float:
     """Return by how many percent a model's latency moves where the mobile reference's moves by one.
 
     Least squares on logarithms over repetitions, drawn towards 1 by as much as repetitions that vary by 5%: where hardly anything varies,
-    a slower core slows all models alike; where others use the caches, models that wait for memory follow less than the rest.
+    a slower core slows all models alike; where others use the caches, models that wait for memory follow less than the rest. Between 0
+    and 2: what lies beyond is noise.
     """
     x, y = (np.log(values) for values in ([one.mobile for one in seen], latencies))
     x, y = x - x.mean(), y - y.mean()
     prior = len(x) * PRIOR_SPREAD**2
-    return float((x @ y + prior) / (x @ x + prior))
+    return float(np.clip((x @ y + prior) / (x @ x + prior), 0, 2))
 
 
 def corrected(latencies: Sequence[float], seen: Sequence[References], baseline: References) -> list[float]:

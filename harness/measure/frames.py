@@ -18,7 +18,7 @@ from harness.measure.compare import comparison_of
 from harness.measure.context import context_of
 from harness.measure.result import Comparison, Result
 from harness.measure.rows import Pairing, Row, Unmeasured
-from harness.measure.samples import REFERENCES, Failure, Measurement
+from harness.measure.samples import METHOD_VERSION, REFERENCES, Failure, Measurement
 from harness.measure.store import Store
 from harness.measure.summary import summarise
 
@@ -63,8 +63,8 @@ def comparisons(
     """Return the stored comparisons that have ended, a row each, the newest first.
 
     The columns are the fields of `Comparison`, pairs of values as two, then `error_kind`, `error` and `stderr_tail`, which only a failed
-    one has. Only those with `device`, with `model` (a name), that ended `since`. The store is found as by `results`; raises StoreError
-    like it.
+    one has. Only those with `device`, with `model` (a name), that ended `since`; samples that were arranged by an older method stay in the
+    store and are not judged. The store is found as by `results`; raises StoreError like it.
     """
     import pandas as pd
 
@@ -72,7 +72,7 @@ def comparisons(
         records = [
             _record(comparison_of(store, pairing), _COMPARISON_PAIRS) if outcome == "measured" else _of_failed(store, pairing)
             for pairing, outcome in store.comparisons("compare", device=device, model=model, since=since)
-            if outcome != "unfinished"
+            if outcome != "unfinished" and store.row(pairing.a).subject.method == METHOD_VERSION
         ]
     columns = _columns(Comparison, _COMPARISON_PAIRS) | _FAILED
     return pd.DataFrame(records, columns=list(columns)).astype(columns)
@@ -118,6 +118,8 @@ def results_frame(
 
 def samples_frame(measurement: Measurement) -> pd.DataFrame:
     """Return one row per sample of a measurement, the reference models' among them, in the order they were taken.
+
+    Of models taken in turn the samples of one come before those of the other.
 
     `repetition` and `chunk` count from 0; `model` is a SHA-256 and `role` "reference" or "candidate". `start_ns` is that of the
     chunk, on the device's monotonic clock. `latency_ns` is the wall time of one run: `wall_ns` over `repeats`. `disturbed` samples are

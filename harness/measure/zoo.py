@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import ConfigError
 from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress, Result
 from harness.networks.catalogue import Listed, listed
@@ -27,9 +28,16 @@ def measure_zoo(
     results: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Measured, ...]:
-    """Return the networks of `listed`, those that can be built with their float32 latency on the device, measured or from the store."""
+    """Return the networks of `listed`, those that can be built with their float32 latency on the device, measured or from the store.
+
+    Raises ConfigError for unknown names and where none can be built, and what `bench` raises.
+    """
     networks = listed(names)
     built = [network.name for network in networks if network.parameters is not None]
+    if not built:
+        raise ConfigError(
+            f"{', '.join(names)}: only published, with no blocks to build", "`harness models` lists those that can be measured"
+        )
     found = bench(built, device=device, inventory=inventory, results=results, progress=progress)
     outcomes = dict(zip(built, found, strict=True))
     return tuple(Measured(network, outcomes.get(network.name)) for network in networks)

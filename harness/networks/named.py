@@ -18,24 +18,27 @@ from harness.networks.space_file import read_space
 SUFFIX = ".toml"
 _SPACE = "space:"
 _OPTIONS = ("width", "resolution")
+_WIDEST = 10
+_FINEST = 4096
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text names a network of the zoo, with options or without, or a candidate of a search space."""
-    return text.startswith(_SPACE) or text.partition(":")[0] in network_files()
+    """Return whether a text names a network of the zoo or of a file with options, or a candidate of a search space."""
+    return text.startswith(_SPACE) or f"{SUFFIX}:" in text or text.partition(":")[0] in network_files()
 
 
 def network_named(text: str) -> Network:
     """Return the network that a text names, called by its canonical name: options at their defaults are left out.
 
-    Raises ConfigError for an unknown name, option or candidate, and where width and resolution leave no network.
+    A file's name may stand in place of a network's. Raises ConfigError for an unknown name, option or candidate, for a mistake in a file
+    (with its line), and where width and resolution leave no network.
     """
     if text.startswith(_SPACE):
-        space, slash, candidate = text.removeprefix(_SPACE).rpartition("/")
-        if not slash:
-            raise ConfigError(f"{text}: a candidate is space:NAME/STRING", f"such as space:{candidate}/{_an_example(candidate)}")
-        found = _space(space)
-        network = found.network(found.decode(candidate))
+        network = _candidate(text)
+    elif text.endswith(SUFFIX) or f"{SUFFIX}:" in text:
+        path, colon, options = text.partition(f"{SUFFIX}:")
+        file = Path(f"{path}{SUFFIX}" if colon else text).expanduser()
+        network = _scaled(read_recipe(file), text, options.split(",") if colon else [])
     else:
         name, colon, options = text.partition(":")
         network = _scaled(recipe_named(name), text, options.split(",") if colon else [])
@@ -43,16 +46,17 @@ def network_named(text: str) -> Network:
     return network
 
 
-def network_in(path: Path) -> Network:
-    """Return the network of a file of one's own; raises ConfigError that names file and line."""
-    recipe = read_recipe(path)
-    network = recipe.network(recipe.name)
-    assert network.shapes
-    return network
+def _candidate(text: str) -> Network:
+    space, slash, candidate = text.removeprefix(_SPACE).rpartition("/")
+    if not slash or candidate.endswith(SUFFIX):
+        known = text.removeprefix(_SPACE)
+        raise ConfigError(f"{text}: a candidate is space:NAME/STRING", f"such as space:{known}/{_an_example(known)}")
+    found = _space(space)
+    return found.network(found.decode(candidate))
 
 
 def _space(name: str) -> Space:
-    return read_space(Path(name)) if name.endswith(SUFFIX) else space_named(name)
+    return read_space(Path(name).expanduser()) if name.endswith(SUFFIX) else space_named(name)
 
 
 def _an_example(space: str) -> str:
@@ -82,12 +86,12 @@ def _width(text: str, value: str) -> float:
         width = float(value)
     except ValueError:
         width = math.nan
-    if not 0 < width < math.inf:
-        raise ConfigError(f"{text}: width {value!r} is not a number above 0", "For example width=0.5.")
+    if not 0 < width <= _WIDEST:
+        raise ConfigError(f"{text}: width {value!r} is not a number above 0 and up to {_WIDEST}", "For example width=0.5.")
     return width
 
 
 def _resolution(text: str, value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and 0 < len(value) < 6 and int(value) > 0):
-        raise ConfigError(f"{text}: resolution {value!r} is not a whole number of pixels", "For example resolution=160.")
+    if not (value.isascii() and value.isdecimal() and len(value) < 6 and 0 < int(value) <= _FINEST):
+        raise ConfigError(f"{text}: resolution {value!r} is not a whole number from 1 to {_FINEST}", "For example resolution=160.")
     return int(value)

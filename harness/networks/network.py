@@ -86,10 +86,15 @@ class Network:
         return tuple(block_key(block, self.inputs_of(position)) for position, block in enumerate(self.blocks))
 
     @cached_property
-    def hash(self) -> str:
-        """12 hexadecimal digits of what it computes; its name and how it is trained do not count."""
+    def sha256(self) -> str:
+        """The SHA-256 of what it computes; its name and how it is trained do not count."""
         described = {"input": self.input, "blocks": [table_of(block) for block in self.blocks]}
-        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def hash(self) -> str:
+        """The first 12 digits of `sha256`, for people."""
+        return self.sha256[:12]
 
     def inputs_of(self, position: int) -> tuple[Shape, ...]:
         """Return the shapes that the block at a position reads."""

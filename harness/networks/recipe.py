@@ -102,7 +102,7 @@ def parse_recipe(text: str, path: Path) -> Recipe:
     table = parse(text, path)
     _check(table, _KEYS, text, path, ())
     for key in ("input", "blocks"):
-        if key not in table:
+        if not table.get(key):
             raise ConfigError(f"{path}: a network has {key}", 'such as input = [224, 224, 3], blocks = [{type = "conv", filters = 32}]')
     shape, width = table["input"], table.get("width")
     if len(shape) not in (1, 3) or not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in shape):

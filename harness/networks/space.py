@@ -206,11 +206,11 @@ class Space:
         return found
 
     def network(self, tokens: Sequence[int]) -> Network:
-        """Return the network of a candidate, called SPACE/STRING."""
+        """Return the network of a candidate, called space:SPACE/STRING."""
         blocks = list(self.stem)
         for stage, part in zip(self.stages, self.parts(self.checked(tokens)), strict=True):
             blocks += stage.blocks(part, len(blocks))
-        return Network(f"{self.name}/{self.encode(tokens)}", self.input, (*blocks, *self.head))
+        return Network(f"space:{self.name}/{self.encode(tokens)}", self.input, (*blocks, *self.head))
 
     def costs(self, tokens: Tokens) -> Costs:
         """Return what `network(tokens).costs` is, sooner: what a stage costs is remembered."""

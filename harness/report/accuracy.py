@@ -15,16 +15,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from harness.measure.zoo import Measured
+    from harness.networks.catalogue import Listed
 
 DATASET = "ImageNet"
 _MEASURED, _PUBLISHED = "#0072B2", "#D55E00"
+
+
+def check_drawable(networks: Sequence[Listed]) -> None:
+    """Raise ConfigError where none of the networks, once measured, could be drawn."""
+    if not any(one.parameters and one.published.top_1 and one.published.dataset == DATASET for one in networks):
+        raise ConfigError(
+            f"none of these networks has a published accuracy on {DATASET}: there would be nothing to draw",
+            "leave --plot out, or add others",
+        )
 
 
 def plot_accuracy(zoo: Sequence[Measured], device: str, path: str | os.PathLike[str]) -> Path:
     """Draw the published ImageNet top-1 accuracy of networks against their latency, and return the path written.
 
     At the left the latency measured on the device, with its interval; at the right the published one of the Pixel 1. The suffix of
-    `path` chooses PNG, SVG or PDF. Raises ConfigError where nothing was measured.
+    `path` chooses PNG, SVG or PDF. Raises ConfigError where none of what was measured has a published accuracy.
     """
     from matplotlib.figure import Figure
 
@@ -36,7 +46,7 @@ def plot_accuracy(zoo: Sequence[Measured], device: str, path: str | os.PathLike[
     shown = [(name, top_1, one) for name, top_1, one in known if top_1 is not None]
     here = [(name, top_1, one.outcome) for name, top_1, one in shown if isinstance(one.outcome, Result)]
     if not here:
-        raise ConfigError(f"no network was measured on {device}: there is nothing to draw")
+        raise ConfigError(f"of the networks measured on {device} none has a published accuracy on {DATASET}: there is nothing to draw")
     figure = Figure(figsize=(12, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, title in ((left, f"measured on {device}"), (right, "published, on a Pixel 1")):

@@ -67,8 +67,17 @@ def test_networks_of_another_data_set_are_not_drawn_beside_those_of_imagenet(tmp
 
 
 def test_nothing_measured_is_nothing_to_draw(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no network was measured on pi4"):
+    with pytest.raises(ConfigError, match="of the networks measured on pi4 none has a published accuracy on ImageNet"):
         plot_accuracy(zoo(lenet_5=0.1), "pi4", tmp_path / "zoo.png")
+
+
+def test_what_could_not_be_drawn_or_built_is_not_measured(tmp_path: Path) -> None:
+    where = ("--measured", "local", "--results", str(tmp_path / "results"))
+    for asked, says in ((("lenet_5", "darts", "--plot", str(tmp_path / "zoo.png")), "nothing to draw"), (("darts",), "only published")):
+        found = models(*asked, *where)
+        assert (found.exit_code, found.stdout) == (1, "")
+        assert says in found.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_some_networks_are_listed_alone() -> None:

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from harness.convert.calibrated import write_calibrated
 from harness.convert.carried import CarriedWeights
 from harness.convert.direct import write_block, write_network
 from harness.convert.flatbuffer import read_graphs
 from harness.convert.keras_convert import convert, traceable_keras
-from harness.networks.blocks import Conv, MBConv
+from harness.convert.random_weights import RandomWeights
+from harness.errors import ConfigError
+from harness.networks.blocks import Activated, Conv, DenseLayer, DropoutLayer, MBConv
 from harness.networks.data import models_dir
 from harness.networks.keras_build import build_keras
 from harness.networks.network import Network
@@ -117,6 +120,44 @@ def test_what_is_passed_on_keeps_its_scale() -> None:
     assert len(passing) > 20
     for operator in passing:
         assert len({graph.tensors[index].scale for index in (*operator.inputs, *operator.outputs)}) == 1
+
+
+def test_each_of_two_activations_in_a_row_is_there() -> None:
+    blocks = (DenseLayer(8, "linear"), Activated("relu"), DropoutLayer(0.5), Activated("softmax"))
+    data = write_network(Network("chain", (4,), blocks))
+    assert {name for name, _ in operators(data)} == {"FULLY_CONNECTED", "SOFTMAX"}
+    assert output(data, np.ones((1, 4), np.float32)).sum() == pytest.approx(1)
+
+
+def test_an_int8_channel_of_zeros_keeps_its_bias() -> None:
+    class Pruned:
+        def kernel(self, node: int, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
+            assert (node, fan_in) == (0, 4)
+            found = np.full(shape, 0.5, np.float32)
+            found[0] = 0
+            return found
+
+        def bias(self, node: int, size: int) -> np.ndarray:
+            assert node == 0
+            return np.full(size, 1.0, np.float32)
+
+    network = Network("pruned", (4,), (DenseLayer(2, "linear"),))
+    data = write_calibrated(network, Pruned(), np.ones((3, 4), np.float32))
+    interpreter = Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.set_tensor(given["index"], np.full((1, 4), 127, np.int8))
+    interpreter.invoke()
+    scale, zero_point = made["quantization"]
+    found = (interpreter.get_tensor(made["index"]).astype(np.float64) - zero_point) * scale
+    assert found[0].tolist() == pytest.approx([1.0, 3.0], abs=0.05)
+
+
+@pytest.mark.parametrize("examples", [np.ones((2, 5), np.float32), np.ones((2, 4)), np.ones((0, 4), np.float32)])
+def test_examples_that_do_not_fit_are_refused(examples: np.ndarray) -> None:
+    network = Network("dense", (4,), (DenseLayer(2, "linear"),))
+    with pytest.raises(ConfigError, match="dense: examples are"):
+        write_calibrated(network, RandomWeights(network.graph()[0]), examples)
 
 
 def test_a_block_is_a_model_of_its_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from harness.measure.rows import Row
 from harness.measure.stats import Ratio
 from harness.measure.store import Store
 from tests.cli import tiny_models
+from tests.measure.test_store_given import raw
 from tests.models import sigmoids
 
 INVENTORY = Path(__file__).parents[2] / "devices.toml"
@@ -142,6 +144,15 @@ def test_a_stored_comparison_says_what_the_fresh_one_did(doubled: Comparison, fo
     assert (row["measurement_id_a"], row["measurement_id_b"]) == doubled.measurement_ids == tuple(sorted(doubled.measurement_ids))
     assert comparisons(model="other", results=folder / "doubled").empty
     assert len(comparisons(model=doubled.b, device="local", results=folder / "doubled")) == 1
+
+
+def test_comparisons_of_an_older_method_are_kept_and_not_judged(doubled: Comparison, folder: Path, tmp_path: Path) -> None:
+    assert doubled.processes >= LEAST
+    shutil.copy(folder / "doubled" / "measurements.sqlite", tmp_path)
+    with raw(tmp_path) as database:
+        database.execute("update benchmarks set subject = json_set(subject, '$.method', 1)")
+    assert comparisons(results=tmp_path).empty
+    assert len(rows(tmp_path)) == 2
 
 
 def test_stored_comparisons_are_listed(doubled: Comparison, folder: Path) -> None:

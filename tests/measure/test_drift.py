@@ -57,6 +57,10 @@ def test_where_nothing_varies_a_model_is_taken_to_follow_the_core() -> None:
     assert drift.corrected([600.0], moved(1.2), USUAL) == pytest.approx([500.0])
 
 
+def test_no_model_runs_faster_where_the_reference_runs_slower() -> None:
+    assert drift.elasticity([2000.0, 1000.0, 500.0], moved(0.5, 1.0, 2.0)) == 0
+
+
 def test_repetitions_count_as_much_as_they_vary() -> None:
     spreads = (0.002, drift.PRIOR_SPREAD, 0.2)
     unmoved = [drift.elasticity([1000.0, 1000.0], moved(1 - spread, 1 + spread)) for spread in spreads]

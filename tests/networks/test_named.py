@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.networks.catalogue import network_files, recipe_named, space_files, space_named
-from harness.networks.named import is_name, network_in, network_named
+from harness.networks.named import is_name, network_named
 
 
 @pytest.mark.parametrize("text", ["mobilenet_v2", "mobilenet_v2:width=1", "mobilenet_v2:resolution=224,width=1.0"])
@@ -49,15 +49,17 @@ def test_a_space_of_ones_own_names_its_candidates(tmp_path: Path) -> None:
 def test_what_a_network_writes_of_itself_is_read_as_a_file(tmp_path: Path) -> None:
     network = space_named("mnasnet").network(space_named("mnasnet").sample(random.Random(6)))
     (tmp_path / "found.toml").write_text(network.to_toml())
-    assert network_in(tmp_path / "found.toml") == network
+    assert network_named(str(tmp_path / "found.toml")) == network
 
 
 def test_a_copy_of_a_file_of_the_zoo_is_a_network_of_ones_own(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text(network_files()["mnasnet_b1"].read_text().replace("filters = 320", "filters = 256"))
-    network = network_in(mine)
+    network = network_named(str(mine))
     assert network.name == "mine"
     assert network.parameters < network_named("mnasnet_b1").parameters
+    assert network_named(f"{mine}:width=0.5,resolution=96").input == (96, 96, 3)
+    assert network_named(f"{mine}:width=0.5").parameters < network.parameters
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,11 @@ def test_a_copy_of_a_file_of_the_zoo_is_a_network_of_ones_own(tmp_path: Path) ->
         ("mobilenet_v2:width", "Known options"),
         ("mobilenet_v2:width=wide", "'wide' is not a number"),
         ("mobilenet_v2:width=nan", "'nan' is not a number"),
-        ("mobilenet_v2:width=0", "not a number above 0"),
+        ("mobilenet_v2:width=0", "not a number above 0 and up to 10"),
+        ("mobilenet_v2:width=1e308", "not a number above 0 and up to 10"),
+        ("mobilenet_v2:resolution=20000", "whole number from 1 to 4096"),
+        ("nowhere.toml:width=0.5", "cannot read the network nowhere.toml"),
+        ("space:some/nowhere.toml", "cannot read"),
         ("mobilenet_v1:width=0.001", "leaves no channels"),
         ("mobilenet_v2:resolution=160.5", "whole number"),
         ("mobilenet_v2:resolution=٢٢٤", "whole number"),
@@ -98,4 +104,4 @@ def test_a_candidate_of_another_space_is_refused() -> None:
 def test_a_mistake_in_a_file_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('input = [32, 32, 3]\nblocks = [\n  {type = "convv", filters = 3},\n]\n')
     with pytest.raises(ConfigError, match=r"mine\.toml:3: .*convv"):
-        network_in(tmp_path / "mine.toml")
+        network_named(str(tmp_path / "mine.toml"))

@@ -49,7 +49,7 @@ def test_a_candidate_survives_its_text_and_makes_a_network(space: Space, seed: i
     text = space.encode(tokens)
     assert space.decode(text) == tokens
     network = space.network(tokens)
-    assert network.name == f"{space.name}/{text}"
+    assert network.name == f"space:{space.name}/{text}"
     assert network.shapes[-1] == (10 if space.name == "zoph_le" else 1000,)
     assert space.costs(tokens) == network.costs
 
