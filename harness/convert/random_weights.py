@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ _AFTER = {"linear": 1.0, "relu": 0.5, "relu6": 0.5, "hard_swish": 7.84, "hard_si
 _POOLED = {"average": 0.6, "max": 1.5}
 _GLOBALLY_POOLED = 0.4
 _LEAST = 1e-6
+_POOL = 65_537
 
 
 class RandomWeights:
@@ -36,10 +38,8 @@ class RandomWeights:
     They are taken from one pool whose length is prime: drawing each anew would take longer than all else.
     """
 
-    _POOL = 65_537
-
     def __init__(self, graph: g.Graph, seed: int = 0) -> None:
-        self._pool = np.random.default_rng(seed).standard_normal(self._POOL, np.float32)
+        self._pool = _pool(seed)
         self._squares = mean_squares(graph)
         self._graph = graph
 
@@ -49,13 +49,20 @@ class RandomWeights:
         wanted = _DEVIATIONS.get(getattr(operation, "activation", "linear"), 1.0)
         deviation = wanted / math.sqrt(fan_in * max(self._squares[sources[0]], _LEAST))
         size = math.prod(shape)
-        start = node * 7919 % self._POOL
-        copies = -(-(start + size) // self._POOL)
+        start = node * 7919 % _POOL
+        copies = -(-(start + size) // _POOL)
         return np.tile(self._pool * np.float32(deviation), copies)[start : start + size].reshape(shape)
 
     def bias(self, node: int, size: int) -> Floats:
         """Return small numbers of either sign."""
-        return self._pool[(np.arange(size) + node) % self._POOL] * np.float32(0.1)
+        return self._pool[(np.arange(size) + node) % _POOL] * np.float32(0.1)
+
+
+@lru_cache(maxsize=8)
+def _pool(seed: int) -> Floats:
+    pool = np.random.default_rng(seed).standard_normal(_POOL, np.float32)
+    pool.flags.writeable = False
+    return pool
 
 
 def mean_squares(graph: g.Graph) -> list[float]:
