@@ -51,7 +51,7 @@ class TfliteFile:
         self._buffers = [schema.BufferT()]  # by convention the first is empty: it stands for tensors without data
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
-        self._kinds: dict[Kind, int] = {}
+        self._versions: dict[int, int] = {}  # of each operator code, the highest that one of its operators needs
         self._constants: dict[tuple[bytes, str, tuple[int, ...], Quantization | None], int] = {}
         self._bytes = 0
 
@@ -85,7 +85,8 @@ class TfliteFile:
     def operator(self, kind: Kind, inputs: Sequence[int], output: int, options: Any) -> int:
         """Add an operator; return the tensor of its output."""
         operator = schema.OperatorT()
-        operator.opcodeIndex = self._kinds.setdefault(kind, len(self._kinds))
+        self._versions[kind.code] = max(kind.version, self._versions.get(kind.code, 0))
+        operator.opcodeIndex = list(self._versions).index(kind.code)
         operator.inputs, operator.outputs = list(inputs), [output]
         operator.builtinOptionsType, operator.builtinOptions = kind.options, options
         self._operators.append(operator)
@@ -99,9 +100,9 @@ class TfliteFile:
         model = schema.ModelT()
         model.version, model.description, model.subgraphs, model.buffers = _VERSION, "latency-harness", [graph], self._buffers
         model.operatorCodes = []
-        for kind in self._kinds:
+        for number, version in self._versions.items():
             code = schema.OperatorCodeT()
-            code.deprecatedBuiltinCode, code.builtinCode, code.version = min(kind.code, 127), kind.code, kind.version
+            code.deprecatedBuiltinCode, code.builtinCode, code.version = min(number, 127), number, version
             model.operatorCodes.append(code)
         builder = flatbuffers.Builder(self._bytes + (1 << 16))
         builder.Finish(model.Pack(builder), b"TFL3")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from harness.convert.calibrated import write_calibrated
@@ -120,6 +121,12 @@ def test_what_is_passed_on_keeps_its_scale() -> None:
     assert len(passing) > 20
     for operator in passing:
         assert len({graph.tensors[index].scale for index in (*operator.inputs, *operator.outputs)}) == 1
+
+
+def test_operators_of_one_kind_share_the_version_that_one_of_them_needs() -> None:
+    blocks = (Conv(8, (3, 3)), Conv(8, (3, 3), groups=2), Conv(8, (1, 1)))
+    model = schema.ModelT.InitFromPackedBuf(write_network(Network("grouped", (8, 8, 4), blocks)))
+    assert [(code.builtinCode, code.version) for code in model.operatorCodes] == [(schema.BuiltinOperator.CONV_2D, 6)]
 
 
 def test_each_of_two_activations_in_a_row_is_there() -> None:
