@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("b", metavar="[B]", required=False)
 @click.option("--device", "devices", multiple=True, metavar="NAME", help="The device; given twice, A alone is compared on the two.")
 @options.run_settings
-@click.option("--processes", type=click.IntRange(min=3), default=5, show_default=True, metavar="N", help="Fresh processes to alternate in.")
+@click.option("--processes", type=click.IntRange(min=3), default=6, show_default=True, metavar="N", help="Fresh processes to alternate in.")
 @options.as_json
 @options.places
 def compare(

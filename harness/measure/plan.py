@@ -88,9 +88,9 @@ def benchmark_schedule(chunks: int) -> Schedule:
     return (*_BEFORE, *((0,), (2,)) * chunks, *_AFTER)
 
 
-def compare_schedule(swapped: bool, exchanges: int) -> Schedule:
-    """Return the order of chunks of a comparison: A and B in turn between the references, B first where `swapped`."""
-    return (*_BEFORE, *(((3, 2) if swapped else (2, 3)),) * exchanges, *_AFTER)
+def compare_schedule(exchanges: int) -> Schedule:
+    """Return the order of chunks of a comparison: both candidates (2, 3) in turn between the references."""
+    return (*_BEFORE, *((2, 3),) * exchanges, *_AFTER)
 
 
 def timed_task(
