@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-
-from benchmarks.plain_loop import timed
+from benchmarks.plain_loop import pinned, timed
 from latency_agent.timing import SHORTEST_SAMPLE_NS, repeats_for, time_chunk
 
 CHUNK_NS = 60_000_000
@@ -29,13 +25,7 @@ def main() -> None:
     parser.add_argument("--core", type=int, required=True)
     parser.add_argument("--pairs", type=int, default=8)
     options = parser.parse_args()
-    os.sched_setaffinity(0, {options.core})
-    interpreter = Interpreter(model_path=options.model, num_threads=1)
-    interpreter.allocate_tensors()
-    for position, detail in enumerate(interpreter.get_input_details()):
-        values = np.random.RandomState(position).random_sample(detail["shape"])
-        interpreter.set_tensor(detail["index"], values.astype(detail["dtype"]))
-    invoke, clock = interpreter.invoke, time.perf_counter_ns
+    invoke, clock = pinned(options.model, options.core), time.perf_counter_ns
     repeats = repeats_for(tuple(timed(invoke, clock, 3, 0.05)), SHORTEST_SAMPLE_NS)
 
     def ours() -> float:

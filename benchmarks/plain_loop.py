@@ -21,15 +21,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True, help="time for at least so long")
     parser.add_argument("--warm-up", type=float, default=0.05, help="seconds of untimed runs")
     options = parser.parse_args()
-    os.sched_setaffinity(0, {options.core})
-    interpreter = Interpreter(model_path=options.model, num_threads=1)
-    interpreter.allocate_tensors()
-    for position, detail in enumerate(interpreter.get_input_details()):
-        values = np.random.RandomState(position).random_sample(detail["shape"])  # as the harness does
-        interpreter.set_tensor(detail["index"], values.astype(detail["dtype"]))
-    invoke, clock = interpreter.invoke, time.perf_counter_ns
+    invoke, clock = pinned(options.model, options.core), time.perf_counter_ns
     timed(invoke, clock, 3, options.warm_up)
     print(statistics.median(timed(invoke, clock, options.runs, options.seconds)))
+
+
+def pinned(model: str, core: int) -> Callable[[], None]:
+    """Pin this process to a core; return the `invoke` of a model with its inputs filled as the harness fills them."""
+    os.sched_setaffinity(0, {core})
+    interpreter = Interpreter(model_path=model, num_threads=1)
+    interpreter.allocate_tensors()
+    for position, detail in enumerate(interpreter.get_input_details()):
+        values = np.random.RandomState(position).random_sample(detail["shape"])
+        interpreter.set_tensor(detail["index"], values.astype(detail["dtype"]))
+    invoke: Callable[[], None] = interpreter.invoke
+    return invoke
 
 
 def timed(invoke: Callable[[], None], clock: Callable[[], int], runs: int, seconds: float) -> list[int]:

@@ -59,8 +59,8 @@ def bench(
 ) -> None:
     """Measure how long each MODEL takes on a device.
 
-    MODEL is a .tflite file, a .keras or .h5 file, a SavedModel folder, or a name such as mobilenet_v2 or
-    mobilenet_v2:width=0.5,resolution=160.
+    MODEL is a .tflite file, a .keras or .h5 file, a SavedModel folder, a network's .toml file, a name such as mobilenet_v2 or
+    mobilenet_v2:width=0.5,resolution=160, or a candidate of a search space such as space:mnasnet/STRING.
 
     --json prints a list with one object per MODEL, in the order given. A model that failed is an object with `model`, `error`
     and `stderr_tail`, the last words of its worker; the others are still printed, and the exit code is 1.

@@ -62,10 +62,9 @@ def bench(
 
     A model is a path, a text that names a network or a candidate, a Network, or a Keras model.
 
-    `interval` is the relative half-width to reach, `max_time_s` the measuring time
-    per model. Results of the same subject that are steady within `interval` are answered from the store unless `fresh`; an
-    interrupted benchmark goes on where it was. Raises HarnessError where nothing can be measured at all: an unknown device, no
-    agent, no store.
+    `interval` is the relative half-width to reach, `max_time_s` the measuring time per model. Results of the same subject that are steady
+    within `interval` are answered from the store unless `fresh`; an interrupted benchmark goes on where it was. Raises HarnessError where
+    nothing can be measured at all: an unknown device, no agent, no store.
     """
     config = plan.RunConfig(threads=threads, interval=interval, max_time_s=max_time_s, cold=cold, fresh=fresh)
     given = [models] if isinstance(models, str | os.PathLike) or not isinstance(models, Sequence) else list(models)
