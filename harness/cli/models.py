@@ -33,7 +33,7 @@ def models(
         return
     if plot is not None:
         raise click.UsageError("--plot goes with --measured DEVICE: it draws what was measured there.")
-    from harness.networks.catalogue import listed
+    from harness.networks.listing import listed
 
     found = listed(names)
     if as_json:
@@ -50,7 +50,7 @@ def _measured(
     names: tuple[str, ...], device: str, plot: Path | None, as_json: bool, inventory: Path | None, results_folder: Path | None
 ) -> None:
     if plot is not None:
-        from harness.networks.catalogue import listed
+        from harness.networks.listing import listed
         from harness.report.accuracy import check_drawable
         from harness.report.plots import check_path
 

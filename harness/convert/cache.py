@@ -16,7 +16,7 @@ import platformdirs
 
 from harness.errors import ConfigError
 
-CONVERTER_VERSION = 1
+CONVERTER_VERSION = 2
 """Raised with every change that makes other bytes or numbers out of the same model."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import ConfigError
 from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress, Result
-from harness.networks.catalogue import Listed, listed
+from harness.networks.listing import Listed, listed
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,10 @@ def spread(model: Any) -> None:
         layer.moving_mean.assign(np.zeros_like(mean))
         layer.moving_variance.assign(np.full_like(variance, _power_of_two(square)))
 
-    logarithms = np.log(np.maximum(model(example, training=False).numpy().astype(np.float64), 1e-30))  # the logits, but for a constant
-    last = weighted[-1].kernel
-    last.assign(last.numpy() * np.float32(_power_of_two(LOGIT_DEVIATION / float(np.std(logarithms)))))
+    last = weighted[-1]
+    features = keras.Model(model.inputs[0], last.input)(example, training=False).numpy()
+    logits = features.astype(np.float64) @ last.kernel.numpy()
+    last.kernel.assign(last.kernel.numpy() * np.float32(_power_of_two(LOGIT_DEVIATION / float(np.std(logits)))))
 
 
 def _power_of_two(value: float) -> float:

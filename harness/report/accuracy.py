@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from harness.measure.zoo import Measured
-    from harness.networks.catalogue import Listed
+    from harness.networks.listing import Listed
 
 DATASET = "ImageNet"
 _MEASURED, _PUBLISHED = "#0072B2", "#D55E00"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.measure.result import AAReport, Check, Comparison, Verdict
     from harness.measure.zoo import Measured
-    from harness.networks.catalogue import Listed
+    from harness.networks.listing import Listed
 
 _STYLES = {"steady": "green", "interval_not_reached": "yellow"}
 

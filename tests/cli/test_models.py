@@ -12,7 +12,7 @@ from harness.cli.main import cli
 from harness.errors import ConfigError
 from harness.measure.result import FailedResult
 from harness.measure.zoo import Measured
-from harness.networks.catalogue import listed
+from harness.networks.listing import listed
 from harness.report import table
 from harness.report.accuracy import plot_accuracy
 from tests.report import given

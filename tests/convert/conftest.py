@@ -11,7 +11,7 @@ import pytest
 from harness.convert.converter import Converter
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def keras() -> Any:
     """Return Keras on TensorFlow, whose imports warn of what this project cannot change."""
     os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
