@@ -1,5 +1,6 @@
 # make bench   measure MobileNetV2 on this machine        make test   every check
 # make setup   the environment alone                      make lock   resolve the dependencies anew
+# make test-board   the checks on an emulated arm64 board
 #
 # Needs Python 3.11 with pip and venv. uv, at the version that requirements.lock pins, is fetched into .venv and installs the
 # rest from that file, hashes checked. uv reads none of pip's settings: the machine's package index and certificates are handed on.
@@ -8,7 +9,7 @@ IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 PYTHON ?= $(shell for python in python3.11 python3; do $$python $(IS_311) 2>/dev/null && break; done; echo $$python)
 BIN := .venv/bin
 READY := .venv/.ready
-TFLITE_RUNTIME := harness/devices/requirements/tflite-runtime
+RUNTIMES := $(basename $(wildcard harness/devices/requirements/*.in))
 
 # `pip config get` would read the user's file alone, and miss the machine's. The evals make each setting be asked for once, and only
 # when the environment is being set up.
@@ -19,7 +20,15 @@ NETWORK = $(if $(INDEX),PIP_INDEX_URL='$(INDEX)' UV_DEFAULT_INDEX='$(INDEX)') $(
 UV = $(NETWORK) $(BIN)/uv --quiet
 COMPILE = $(UV) pip compile --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: bench test setup lint types unit lock clean
+# $(call needs,PROGRAM:PACKAGE ...) installs what is missing where it may. No server is started: the tests run their own.
+needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -v $${each%%:*} >/dev/null || echo $${each\#\#*:}; done); \
+	test -z "$$missing" && exit; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { echo "the tests need: apt install" $$missing >&2; exit 1; }; \
+	echo "installing" $$missing; export DEBIAN_FRONTEND=noninteractive; guard=/usr/sbin/policy-rc.d; \
+	test -e $$guard || { printf '\#!/bin/sh\nexit 101\n' > $$guard; chmod +x $$guard; ours=$$guard; }; \
+	apt-get -qq update && apt-get -qq -y --no-install-recommends install $$missing >/dev/null; status=$$?; rm -f $$ours; exit $$status
+
+.PHONY: bench test test-board setup lint types unit lock clean
 
 bench: $(READY)
 	$(BIN)/harness bench mobilenet_v2
@@ -39,7 +48,13 @@ types: $(READY)
 	$(BIN)/mypy --python-version 3.10 agent/latency_agent
 
 unit: $(READY)
+	$(call needs,sshd:openssh-server ssh:openssh-client)
 	$(BIN)/pytest
+
+# A whole arm64 board under emulation, made of Debian's packages into .board.
+test-board: $(READY)
+	$(call needs,ssh:openssh-client qemu-system-aarch64:qemu-system-arm dtc:device-tree-compiler cpio:cpio modinfo:kmod)
+	$(BIN)/pytest tests/board
 
 # The commands that name an index are not echoed: its address may hold a password.
 $(READY): requirements.lock pyproject.toml
@@ -56,7 +71,7 @@ $(READY): requirements.lock pyproject.toml
 
 lock: $(READY)
 	@$(COMPILE) --extra dev --python-version 3.11 pyproject.toml --output-file requirements.lock
-	@$(COMPILE) --python-version 3.9 $(TFLITE_RUNTIME).in --output-file $(TFLITE_RUNTIME).txt
+	@$(foreach runtime,$(RUNTIMES),$(COMPILE) --python-version 3.9 $(runtime).in --output-file $(runtime).txt;)
 
 clean:
 	rm -rf .venv dist

@@ -5,6 +5,9 @@ HarnessError
 ├── ConversionError          a model that cannot be converted or read
 ├── StoreError               the results database
 └── DeviceError              a device, named
+    ├── Unauthorized         it does not let us in, or is not who it should be
+    ├── Offline              it cannot be reached
+    ├── Vanished             the connection to it is lost
     ├── TimedOut             a deadline passed
     ├── RemoteFailure        a command on the device failed
     ├── AgentError           the agent answered with an error
@@ -49,6 +52,18 @@ class DeviceError(HarnessError):
         super().__init__(f"{device}: {message}", hint)
         self.device = device
         self.stderr_tail = stderr_tail
+
+
+class Unauthorized(DeviceError):
+    """The device does not let us in, or does not prove to be the one we know."""
+
+
+class Offline(DeviceError):
+    """The device cannot be reached."""
+
+
+class Vanished(DeviceError):
+    """The connection to the device is lost."""
 
 
 class TimedOut(DeviceError):

@@ -1,4 +1,4 @@
-"""The agent's command line: `serve` for a session, `worker` for one repetition."""
+"""The agent's command line: `serve` for a session, `worker` for one repetition, `install` and `guard`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,36 @@ import os
 import sys
 from pathlib import Path
 
-from latency_agent import runtime, server, worker
+from latency_agent import governor, runtime, server, worker
+from latency_agent.install import NotInstalled, install
 
 
 def main() -> None:
-    """Claim stdout for the protocol, so that nothing a native library prints can reach the wire, then serve."""
+    """Claim stdout for the protocol, so that nothing a native library prints can reach the wire, then do as told."""
     parser = argparse.ArgumentParser(prog="latency_agent")
-    parser.add_argument("role", choices=("serve", "worker"))
-    parser.add_argument("--runtime", choices=sorted(runtime.MODULES), required=True)
-    parser.add_argument("--root", type=Path)
+    roles = parser.add_subparsers(dest="role", required=True)
+    for role in ("serve", "worker"):
+        timing = roles.add_parser(role)
+        timing.add_argument("--runtime", choices=sorted(runtime.MODULES), required=True)
+        timing.add_argument("--root", type=Path)
+    making = roles.add_parser("install")
+    making.add_argument("--packages", type=Path, required=True)
+    making.add_argument("--sha256", required=True)
+    making.add_argument("--into", type=Path, required=True)
+    making.add_argument("--system-packages", action="store_true")
+    guarding = roles.add_parser("guard")
+    guarding.add_argument("--journal", type=Path, required=True)
+    guarding.add_argument("become", nargs="*")
     options = parser.parse_args()
+    if options.role == "install":
+        try:
+            install(options.packages, options.sha256, options.into, options.system_packages)
+        except NotInstalled as error:
+            sys.exit(str(error))
+        return
+    if options.role == "guard":
+        governor.guard(options.journal, options.become)
+        return
     out_fd = os.dup(1)
     os.dup2(2, 1)
     if options.role == "worker":

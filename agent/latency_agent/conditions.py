@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Collection, List, Optional
@@ -14,6 +16,7 @@ from latency_agent.cores import SYSFS, governor, read_cores, read_int, read_text
 from latency_agent.protocol import Conditions, Facts
 
 PROC = Path("/proc")
+_FIRMWARE_TIMEOUT_S = 2.0
 _CPU_ZONES = ("cpu", "soc", "x86_pkg_temp", "tsens", "big")
 
 
@@ -46,7 +49,32 @@ def conditions(core: int, folder: Path, sysfs: Path = SYSFS, proc: Path = PROC) 
         battery_percent=_battery_percent(sysfs),
         available_memory_bytes=_meminfo_bytes(proc, "MemAvailable"),
         free_disk_bytes=shutil.disk_usage(str(folder)).free,
+        cooling_state=cooling_state(sysfs),
+        throttle_flags=throttle_flags(),
     )
+
+
+def cooling_state(sysfs: Path = SYSFS) -> Optional[int]:
+    """Return how many steps the kernel has taken a frequency down because of heat, the most of any core's, None where it cannot."""
+    states = []
+    for device in (sysfs / "class/thermal").glob("cooling_device*"):
+        state = read_int(device / "cur_state")
+        if state is not None and "cpufreq" in (read_text(device / "type") or ""):
+            states.append(state)
+    return max(states, default=None)
+
+
+def throttle_flags() -> Optional[int]:
+    """Return what the firmware of a Raspberry Pi says of throttling, None on other devices."""
+    program = shutil.which("vcgencmd")
+    if program is None:
+        return None
+    try:
+        told = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=_FIRMWARE_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)\s*", told.stdout)
+    return int(found[1], 16) if found else None
 
 
 def frequency_khz(core: int, sysfs: Path = SYSFS) -> Optional[int]:

@@ -5,7 +5,7 @@ The harness writes requests, `{"id": 1, "op": "hello", "args": {...}}`; the agen
 whose op is `ping` is a heartbeat and gets no answer. The agent ends on EOF, and when it has heard nothing
 for `HEARTBEAT_TIMEOUT_S`.
 
-Version 2: models may be timed in turn within a chunk.
+Version 2: models may be timed in turn within a chunk. Version 3: room can be made for a model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
-VERSION = 2
+VERSION = 3
 HEARTBEAT_INTERVAL_S = 2.0
 HEARTBEAT_TIMEOUT_S = 20.0
 
@@ -63,7 +63,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a device is at one moment: the answer to `conditions`. What a machine lacks is None, never zero."""
+    """How a device is at one moment: the answer to `conditions`. What a machine lacks is None, never zero.
+
+    `cooling_state` is how many steps the kernel holds a core's frequency down for its heat, 0 where it does not. `throttle_flags` are
+    those of a Raspberry Pi's firmware (`vcgencmd get_throttled`): bits 0 to 3 what limits it now (voltage, frequency cap, throttling,
+    soft temperature limit), bits 16 to 19 what did since it was started.
+    """
 
     monotonic_ns: int
     load_1min: Optional[float]
@@ -73,6 +78,8 @@ class Conditions:
     battery_percent: Optional[int]
     available_memory_bytes: Optional[int]
     free_disk_bytes: int
+    cooling_state: Optional[int] = None
+    throttle_flags: Optional[int] = None
 
 
 @dataclass(frozen=True)

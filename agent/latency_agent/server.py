@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, Callable, Dict, List, Optional
 
-from latency_agent import conditions, cores, runtime
+from latency_agent import cache, conditions, cores, governor, runtime
 from latency_agent.lease import Busy, Lease
 from latency_agent.protocol import HEARTBEAT_INTERVAL_S, HEARTBEAT_TIMEOUT_S, VERSION, Hello, encode
 from latency_agent.timing import clock_step_ns
@@ -46,17 +46,23 @@ class Server:
         self._out_fd = out_fd
         # Read once: placing a benchmark takes this process itself off the chosen cores.
         self._allowed = os.sched_getaffinity(0)
+        self._clock_step_ns = clock_step_ns()
         self._requests: Queue[bytes] = Queue()
         self._lease: Optional[Lease] = None
         self._lease_lost = False
         self._lock = threading.Lock()
+        self._guard: Optional[subprocess.Popen[bytes]] = None
+        self._become: List[str] = []
+        self._journal = root / governor.JOURNAL
         self._worker: Optional[subprocess.Popen[bytes]] = None
         self._operations: Dict[str, Callable[[Dict[str, Any]], Any]] = {
             "hello": self._hello,
             "facts": lambda _: encode(conditions.facts(self._allowed)),
             "conditions": lambda args: encode(conditions.conditions(int(args["core"]), self._root)),
             "has": self._has,
+            "make_room": self._make_room,
             "place": self._place,
+            "govern": self._govern,
             "acquire": self._acquire,
             "solo": lambda args: self._repetition("solo", args),
             "timed": lambda args: self._repetition("timed", args),
@@ -88,7 +94,7 @@ class Server:
                 answer["result"] = operation(request.get("args", {}))
             except Refused as refused:
                 answer["error"] = {"kind": refused.kind, "message": refused.message, "stderr_tail": refused.stderr_tail}
-            except (Busy, cores.CoreError, ImportError, OSError) as error:
+            except (Busy, cores.CoreError, governor.GovernorError, ImportError, OSError) as error:
                 answer["error"] = {"kind": type(error).__name__, "message": str(error), "stderr_tail": ""}
             data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
             try:
@@ -125,10 +131,18 @@ class Server:
             try:
                 if self._worker is not None:
                     _kill_group(self._worker)
+                if self._guard is not None:
+                    self._restore()
                 if self._lease is not None:
                     self._lease.release()
             finally:
                 os._exit(status)
+
+    def _restore(self) -> None:
+        try:
+            governor.restore(self._journal, self._become)
+        except governor.GovernorError as error:
+            sys.stderr.write(f"{error}\n")  # the journal stays for the next session
 
     def _hello(self, _: Dict[str, Any]) -> Any:
         return encode(
@@ -138,14 +152,21 @@ class Server:
                 machine=platform.machine(),
                 runtime=self._runtime,
                 runtime_version=runtime.version(self._runtime),
-                clock_step_ns=clock_step_ns(),
+                clock_step_ns=self._clock_step_ns,
                 pid=os.getpid(),
             )
         )
 
     def _has(self, args: Dict[str, Any]) -> Any:
         path = self._root / args["name"]
-        return {"path": str(path), "present": path.is_file() and file_sha256(path) == args["sha256"]}
+        present = path.is_file() and file_sha256(path) == args["sha256"]
+        if present:
+            cache.touch(path)
+        return {"path": str(path), "present": present, "fits": present or cache.fits(path.parent, int(args["bytes"]))}
+
+    def _make_room(self, args: Dict[str, Any]) -> Any:
+        self._check_lease()  # another session may be measuring what would go
+        return {"freed_bytes": cache.make_room(self._root / args["folder"], int(args["bytes"]), args["kept"])}
 
     def _place(self, args: Dict[str, Any]) -> Any:
         placement = cores.place(cores.read_cores(self._allowed), int(args["threads"]), args["core"])
@@ -154,17 +175,28 @@ class Server:
             os.sched_setaffinity(0, others)
         return encode(placement)
 
+    def _govern(self, args: Dict[str, Any]) -> Any:
+        self._check_lease()
+        self._become = args["become"]
+        if self._guard is None:
+            self._guard = governor.start_guard(self._archive, self._journal, self._become)
+        governor.set_governor(args["cores"], governor.PERFORMANCE, self._become, self._journal)
+        return {}
+
     def _acquire(self, args: Dict[str, Any]) -> Any:
         lease = Lease(Path(args["path"]), args["owner"], args["token"])
         lease.acquire()
         self._lease, self._lease_lost = lease, False
         return {}
 
-    def _repetition(self, operation: str, args: Dict[str, Any]) -> Any:
+    def _check_lease(self) -> None:
         if self._lease is None or self._lease_lost:
             raise Refused(
                 "NoLease", "the session holds no lease on this device" if self._lease is None else "the lease was lost to another session"
             )
+
+    def _repetition(self, operation: str, args: Dict[str, Any]) -> Any:
+        self._check_lease()
         command: List[str] = [sys.executable, "-I", self._archive, "worker", "--runtime", self._runtime]
         task = json.dumps({"op": operation, "args": args}).encode()
         with self._lock:

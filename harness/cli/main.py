@@ -16,6 +16,9 @@ _MODULES = {
     "doctor": "harness.cli.doctor",
     "results": "harness.cli.results",
     "models": "harness.cli.models",
+    "devices": "harness.cli.devices",
+    "setup": "harness.cli.setup",
+    "trust": "harness.cli.trust",
     "init": "harness.cli.init",
 }
 _KEPT = {

@@ -20,6 +20,7 @@ from harness.tomlfile import line_of, nearest, parse
 FILE_NAME = "devices.toml"
 ENVIRONMENT_VARIABLE = "HARNESS_DEVICES"
 RUNTIMES = ("ai-edge-litert", "tflite-runtime")
+"""The first is this machine's where nothing else is said; a board has the one that `harness setup` finds to fit."""
 
 _KEYS: dict[str, type] = {
     "transport": str,
@@ -33,7 +34,7 @@ _KEYS: dict[str, type] = {
 }
 _KEYS_OF_TRANSPORT: dict[str, dict[str, type]] = {
     "local": {},
-    "ssh": {"host": str, "user": str, "port": int, "identity": str},
+    "ssh": {"host": str, "user": str, "port": int, "identity": str, "ssh_config": str},
     "adb": {"serial": str},
 }
 
@@ -44,11 +45,12 @@ class Device:
 
     name: str
     transport: str = "local"
-    runtime: str = RUNTIMES[0]
+    runtime: str | None = None
     host: str | None = None
     user: str | None = None
     port: int | None = None
     identity: str | None = None
+    ssh_config: str | None = None
     serial: str | None = None
     python: str | None = None
     core: int | None = None
@@ -151,8 +153,8 @@ class _Reader:
         self.check_keys(table, _KEYS | _KEYS_OF_TRANSPORT[transport], where)
         if transport == "ssh" and "host" not in table:
             raise self.error(where, f"device {name!r} has no host", "an SSH device needs one; ~/.ssh/config applies to it")
-        runtime = table.get("runtime", RUNTIMES[0])
-        if runtime not in RUNTIMES:
+        runtime = table.get("runtime")
+        if runtime is not None and runtime not in RUNTIMES:
             message = f"unknown runtime {runtime!r}{nearest(runtime, RUNTIMES)}"
             raise self.error((*where, "runtime"), message, f"runtime is one of {', '.join(RUNTIMES)}")
         if table.get("core", 0) < 0:

@@ -75,6 +75,9 @@ class LocalTransport:
         self._streams.append(stream)
         return stream
 
+    def probe(self, deadline: float) -> None:
+        """Return: this machine is there."""
+
     def close(self) -> None:
         """Kill the streams that are still alive."""
         for stream in self._streams:

@@ -79,10 +79,7 @@ def runtime_python(runtime: str, progress: Callable[[str], None] | None = None) 
     """
     if runtime == "ai-edge-litert":
         return Path(sys.executable)
-    requirements = resources.files("harness.devices").joinpath("requirements", f"{runtime}.txt").read_bytes()
-    base = _fitting_python()
-    key = hashlib.sha256(requirements + os.fsencode(base)).hexdigest()[:16]
-    environment = cache_dir() / "runtimes" / f"{runtime}-{key}"
+    environment, base, requirements = _environment(runtime)
     python = environment / "bin" / "python"
     if not python.exists():  # nothing there, or the Python that it was made from is gone
         shutil.rmtree(environment, ignore_errors=True)
@@ -90,6 +87,19 @@ def runtime_python(runtime: str, progress: Callable[[str], None] | None = None) 
             progress(f"setting up {runtime} in {environment}")
         _make_environment(runtime, environment, base, requirements)
     return python
+
+
+def runtime_is_there(runtime: str | None) -> bool:
+    """Return whether `runtime_python` would answer without making an environment."""
+    return runtime in (None, "ai-edge-litert") or (_environment(runtime)[0] / "bin" / "python").exists()
+
+
+def _environment(runtime: str) -> tuple[Path, Path, bytes]:
+    """Return the folder of a runtime's environment, the Python it is made from and what is installed there."""
+    requirements = resources.files("harness.devices").joinpath("requirements", f"{runtime}.txt").read_bytes()
+    base = _fitting_python()
+    key = hashlib.sha256(requirements + os.fsencode(base)).hexdigest()[:16]
+    return cache_dir() / "runtimes" / f"{runtime}-{key}", base, requirements
 
 
 def _make_environment(runtime: str, environment: Path, base: Path, requirements: bytes) -> None:
@@ -107,7 +117,7 @@ def _make_environment(runtime: str, environment: Path, base: Path, requirements:
             ([python, "-I", "-c", _SMOKE_TEST], "it cannot run a model", smoke_model()),
         ):
             # Not where the user is: the settings of a project there are not ours.
-            done = _run(command, _INSTALL_TIMEOUT_S, folder=Path(scratch), stdin=stdin)
+            done = run_installer(command, _INSTALL_TIMEOUT_S, folder=Path(scratch), stdin=stdin)
             if done.returncode != 0:
                 raise HarnessError(
                     f"cannot set up {runtime}: {failure}\n{done.stderr.decode(errors='replace').strip()[-2000:]}",
@@ -127,7 +137,7 @@ def _fitting_python() -> Path:
     if oldest <= sys.version_info[:2] <= newest:
         return _base_python()
     versions = f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
-    found = _run([uv.find_uv_bin(), "python", "find", "--no-project", "--system", versions], _SHORT_TIMEOUT_S)
+    found = run_installer([uv.find_uv_bin(), "python", "find", "--no-project", "--system", versions], _SHORT_TIMEOUT_S)
     if found.returncode != 0:
         raise ConfigError(
             f"tflite-runtime needs Python 3.9, 3.10 or 3.11, and this machine has none (the harness runs on {sys.version.split()[0]})",
@@ -192,7 +202,10 @@ def _pip_settings() -> dict[str, str]:
     return dict(re.findall(r"^global\.([\w-]+)='(.*)'$", listed.stdout, re.MULTILINE))
 
 
-def _run(command: Sequence[str], timeout_s: float, *, folder: Path | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run_installer(
+    command: Sequence[str], timeout_s: float, *, folder: Path | None = None, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Return how a command ended that fetches packages from where the machine's pip gets them; raises HarnessError at its time-out."""
     try:
         return subprocess.run(command, check=False, cwd=folder, env=uv_environment(), input=stdin, capture_output=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:

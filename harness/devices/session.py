@@ -7,26 +7,33 @@ import hashlib
 import json
 import platform
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.convert.cache import cache_dir
 from harness.convert.model import Model
+from harness.devices.footing import footing, not_set_up
 from harness.devices.inventory import Device
-from harness.devices.provision import agent_archive, runtime_python
+from harness.devices.provision import agent_archive
 from harness.devices.transport import Stream, Transport, open_transport
-from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, DeviceError, ProtocolMismatch, TimedOut
+from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, DeviceError, ProtocolMismatch, RemoteFailure, TimedOut
 from latency_agent import protocol
 from latency_agent.protocol import Conditions, Facts, Hello, ModelFile, Placement, Repetition, SoloResult, SoloTask, TimedTask
 
 REQUEST_TIMEOUT_S = 20.0
 _START_TIMEOUT_S = 60.0
+_PUSH_TIMEOUT_S = 300.0
+_MODELS = "models"
+_GOVERNOR = "performance"
+"""What the agent sets where it may."""
 _GRACE_S = 10.0
 _ALIVE_TIMEOUT_S = 5.0
+_LINK_TIMEOUT_S = 15.0
 _LEASE_PATH = "/tmp/latency-harness.lease"  # noqa: S108 - one path for all users of a machine; the agent opens it without following links
 
 _ERRORS: dict[str, type[DeviceError]] = {
@@ -36,6 +43,10 @@ _ERRORS: dict[str, type[DeviceError]] = {
     "WorkerHung": TimedOut,
 }
 _HINTS = {
+    "GovernorError": (
+        "the user must be let do this without a password (visudo: USER ALL=(root) NOPASSWD: /usr/bin/tee "
+        "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor), or take `become` out of devices.toml"
+    ),
     "CoreError": "set `core` of this device in devices.toml to an allowed core, or ask for fewer threads",
     "ImportError": "set `runtime` or `python` of this device in devices.toml to what it has",
     "ModelError": "the runtime's own words are above; a model that needs custom operators cannot run here",
@@ -48,11 +59,10 @@ _HINTS = {
 class Session:
     """A live agent; `facts` and `placement` say where it measures."""
 
-    def __init__(self, device: Device, transport: Transport, stream: Stream, root: Path) -> None:
+    def __init__(self, device: Device, transport: Transport, stream: Stream) -> None:
         self.device = device
         self._transport = transport
         self._stream = stream
-        self._root = root
         self._requests = 0
         self._pushed: dict[str, str] = {}
         self._closing = threading.Event()
@@ -82,18 +92,16 @@ class Session:
                 "measure on a board or phone instead: [devices.NAME] in devices.toml",
             )
         archive = agent_archive()
-        python = Path(device.python) if device.python else runtime_python(device.runtime, announce)
-        root = cache_dir() / "device"
-        transport = open_transport(device)
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        remote_archive = str(root / archive.name)
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         if digest not in archive.name:
             raise ConfigError(f"{archive} is damaged", "remove it: it is made again")
-        if not transport.run(["sha256sum", remote_archive], deadline).stdout.startswith(digest.encode()):
-            transport.push(archive, remote_archive, deadline)
-        command = [str(python), "-I", remote_archive, "serve", "--runtime", device.runtime, "--root", str(root)]
-        session = cls(device, transport, transport.stream(command, deadline), root)
+        transport = open_transport(device)
+        try:
+            stream = cls._start(device, transport, archive, digest, announce)
+        except BaseException:
+            transport.close()
+            raise
+        session = cls(device, transport, stream)
         try:
             session.agent_sha256 = digest
             hello = session.request("hello", timeout_s=_START_TIMEOUT_S)
@@ -101,11 +109,30 @@ class Session:
                 raise ProtocolMismatch(device.name, f"the agent speaks protocol {hello.get('protocol')}, the harness {protocol.VERSION}")
             session.hello = protocol.decode(Hello, hello)
             session.facts = protocol.decode(Facts, session.request("facts"))
-            session.placement = protocol.decode(Placement, session.request("place", {"threads": threads, "core": device.core}))
+            placement = protocol.decode(Placement, session.request("place", {"threads": threads, "core": device.core}))
+            governed = device.become is not None and placement.governor is not None
+            session.placement = replace(placement, governor=_GOVERNOR) if governed else placement
         except BaseException:
             session.close()
             raise
         return session
+
+    @staticmethod
+    def _start(device: Device, transport: Transport, archive: Path, digest: str, announce: Callable[[str], None] | None) -> Stream:
+        """Return the agent's process on the device, the agent pushed there unless it was."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        where = footing(device, transport, deadline, announce)
+        deadline = time.monotonic() + _START_TIMEOUT_S  # an environment that was made on the way took its own time
+        remote_archive = f"{where.root}/{archive.name}"
+        if not transport.run(["sha256sum", remote_archive], deadline).stdout.startswith(digest.encode()):
+            transport.push(archive, remote_archive, deadline)
+        command = [where.python, "-I", remote_archive, "serve", "--runtime", where.runtime, "--root", where.root]
+        try:
+            return transport.stream(command, deadline)
+        except RemoteFailure:
+            if device.transport == "local" or device.python is not None:
+                raise
+            raise not_set_up(device) from None
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +142,9 @@ class Session:
 
     @property
     def occupied_cores(self) -> frozenset[int]:
-        """The measured cores with their hardware siblings: nothing else may run there."""
+        """This machine's cores that nothing else may run on, the measured ones with their hardware siblings; none for other machines."""
+        if self.device.transport != "local":
+            return frozenset()
         measured = set(self.placement.cores)
         return frozenset(measured.union(*(core.siblings for core in self.facts.cores if core.index in measured)))
 
@@ -128,7 +157,9 @@ class Session:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def acquire(self, *, token: str | None = None, wait_s: float = 20.0, waiting: Callable[[str], None] | None = None) -> None:
-        """Take the device's lease. Sessions with the same `token` share one: two runtimes on one machine.
+        """Take the device's lease, and set its governor where devices.toml says how (`become`).
+
+        Sessions with the same `token` share a lease: two runtimes on one machine.
 
         Raises DeviceBusy when another session still holds it after `wait_s`, which is longer than a dead session's lease lives.
         """
@@ -146,7 +177,9 @@ class Session:
                     waiting(busy.message)
                 time.sleep(0.5)
             else:
-                return
+                break
+        if self.device.become is not None and self.placement.governor is not None:
+            self.request("govern", {"cores": self.placement.cores, "become": shlex.split(self.device.become)}, timeout_s=_START_TIMEOUT_S)
 
     def conditions(self) -> Conditions:
         """Return how the device is now."""
@@ -171,10 +204,15 @@ class Session:
     def push(self, model: Model) -> ModelFile:
         """Return where the model lies on the device, pushed there unless its bytes already were."""
         if model.sha256 not in self._pushed:
-            name = f"models/{model.sha256}.tflite"
-            answer = self.request("has", {"name": name, "sha256": model.sha256})
+            file = {"name": f"{_MODELS}/{model.sha256}.tflite", "sha256": model.sha256, "bytes": model.size_bytes}
+            answer = self.request("has", file, timeout_s=_PUSH_TIMEOUT_S)
             if not answer["present"]:
-                self._transport.push(model.path, answer["path"], time.monotonic() + _START_TIMEOUT_S)
+                if not answer["fits"]:
+                    kept = [f"{sha256}.tflite" for sha256 in self._pushed]
+                    self.request("make_room", {"folder": _MODELS, "bytes": model.size_bytes, "kept": kept})
+                self._transport.push(model.path, answer["path"], time.monotonic() + _PUSH_TIMEOUT_S)
+                if not self.request("has", file, timeout_s=_PUSH_TIMEOUT_S)["present"]:
+                    raise RemoteFailure(self.device.name, f"{model.name} did not arrive as it was sent", "is its disk sound?")
             self._pushed[model.sha256] = answer["path"]
         return ModelFile(model.sha256, self._pushed[model.sha256], model.shapes)
 
@@ -213,6 +251,7 @@ class Session:
         while not self._closing.wait(protocol.HEARTBEAT_INTERVAL_S):
             try:
                 self._stream.send(line, time.monotonic() + protocol.HEARTBEAT_TIMEOUT_S)
+                self._transport.probe(time.monotonic() + _LINK_TIMEOUT_S)
             except DeviceError:
                 # The request under way meets the same dead stream and tells of it.
                 return

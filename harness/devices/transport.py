@@ -56,6 +56,9 @@ class Transport(Protocol):
     def stream(self, argv: Sequence[str], deadline: float) -> Stream:
         """Return the live process `argv`; `deadline` is for starting it."""
 
+    def probe(self, deadline: float) -> None:
+        """Return once the device has answered; one that does not by then is lost, and whoever waits on a stream is told."""
+
     def close(self) -> None:
         """Kill what is still alive and let go of the device."""
 
@@ -66,7 +69,11 @@ def open_transport(device: Device) -> Transport:
         from harness.devices.local import LocalTransport
 
         return LocalTransport(device.name)
+    if device.transport == "ssh":
+        from harness.devices.ssh import SshTransport
+
+        return SshTransport(device)
     raise ConfigError(
         f"{device.name}: devices cannot be reached by {device.transport} yet",
-        'use a device with transport = "local"',
+        'use a device with transport = "local" or "ssh"',
     )

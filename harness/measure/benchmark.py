@@ -16,7 +16,7 @@ from secrets import token_hex
 from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import AgentDied, DeviceBusy, DeviceError, HarnessError, StoreError, TimedOut
+from harness.errors import AgentDied, DeviceBusy, DeviceError, HarnessError, Offline, StoreError, TimedOut, Vanished
 from harness.measure import plan, stats
 from harness.measure.result import FailedResult, Phase, Progress, Result
 from harness.measure.rig import Rig, kept_off, other_cores
@@ -39,7 +39,18 @@ class _Job:
     repetitions: list[TimedRepetition] = field(default_factory=list)
     spent_s: float = 0.0
     half_width: float | None = None
+    losses: int = 0
     outcome: Result | FailedResult | None = None
+
+
+RETURN_LIMIT_S = 180.0
+"""How long a device that is lost is waited for: a board that restarts is back by then."""
+
+_RETURN_STEP_S = 2.0
+_MOST_LOSSES = 2
+"""A model that loses the device more often is taken to be the reason."""
+
+_LOSSES = (AgentDied, TimedOut, Vanished, Offline)
 
 
 def bench(
@@ -98,7 +109,7 @@ class _Loop:
         self._leased = False
         self._token = token_hex(16)  # the same for every session of this call: the lease of one whose agent died is still ours
         self._taken: set[int] = set()
-        self._device_error: DeviceError | None = None  # what keeps every further model from being measured
+        self._device_error: HarnessError | None = None  # what keeps every further model from being measured
 
     def run(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
@@ -124,14 +135,20 @@ class _Loop:
 
     def _guarded(self, job: _Job, step: Callable[[_Job], None]) -> None:
         """Run a step; what fails it is stored as the job's outcome."""
+        gone = self._device_error
         try:
-            if self._device_error is not None:
-                raise self._device_error
+            if gone is not None:
+                raise gone
             step(job)
         except StoreError:
             raise
         except HarnessError as error:
-            self._fail(job, error)
+            if isinstance(error, _LOSSES) and gone is None and not self._rig.session.alive():
+                job.losses += 1
+                self._return(job)
+                if self._device_error is None and job.losses <= _MOST_LOSSES:
+                    return  # what was under way is begun anew in the next round
+            self._fail(job, self._device_error or error)
             if isinstance(error, DeviceBusy):
                 self._leased = False
                 self._device_error = error
@@ -227,19 +244,30 @@ class _Loop:
     def _fail(self, job: _Job, error: HarnessError) -> None:
         failure = Failure.of(error)
         job.outcome = FailedResult(job.name, str(error), failure.stderr_tail)
-        if job.benchmark is not None:
+        if job.benchmark is not None and self._device_error is None:  # one whose device is gone can be gone on with
             self._rig.store.fail(failure, job.benchmark)
         elif job.model is None and not isinstance(error, DeviceError):
             self._rig.store.add_unmeasured(self._rig.device.name, job.name, failure)
         self._tell(job, "failed")
-        if isinstance(error, AgentDied | TimedOut) and not self._rig.session.alive():
-            self._leased = False
+
+    def _return(self, job: _Job) -> None:
+        """Wait until the device has an agent again; one that has not by its time, or is no longer the same, is an error to every model."""
+        self._leased = False
+        until = time.monotonic() + RETURN_LIMIT_S
+        while True:
             try:
                 self._rig.reopen()
-            except DeviceError as lost:
-                self._device_error = lost
+            except _LOSSES as lost:
+                if time.monotonic() > until:
+                    self._device_error = lost
+                    return
+            except HarnessError as changed:
+                self._device_error = changed
+                return
             else:
-                self._device_error = None
+                return
+            self._tell(job, "waiting")
+            time.sleep(_RETURN_STEP_S)
 
     def _lease(self, job: _Job) -> None:
         if not self._leased:

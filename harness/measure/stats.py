@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from latency_agent.protocol import Chunk, Repetition
+from latency_agent.protocol import Chunk, Conditions, Repetition
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -20,6 +20,7 @@ CONFIDENCE = 0.95
 MOST_DISTURBED_SHARE = 0.1
 STEADY_SHIFT = 0.05
 THROTTLED_FREQUENCY = 0.95
+_LIMITED_NOW, _LIMITED_SINCE = 0xF, 0xF0000
 _STEADY_BLOCKS = 12
 _LEAST_STEADY_SAMPLES = 8
 
@@ -66,13 +67,15 @@ class RepetitionEstimate:
     disturbed: int
     shift: float
     slowest_frequency: float | None
+    limited: bool = False
 
 
 def estimate_repetition(repetition: Repetition, model: int, threads: int) -> RepetitionEstimate:
     """Return the estimate of the model with index `model`; the repetition must hold chunks of it.
 
     `shift` is the largest relative step between an earlier and a later part of the clean samples, 0 where their blocks overlap.
-    `slowest_frequency` is the lowest over the highest frequency seen, None where the device tells none.
+    `slowest_frequency` is the lowest over the highest frequency seen, None where the device tells none;
+    `limited` whether it says that it was held back.
     """
     chunks = [chunk for chunk in repetition.chunks if chunk.model == model]
     latencies = np.concatenate([latencies_ns(chunk) for chunk in chunks])
@@ -86,7 +89,17 @@ def estimate_repetition(repetition: Repetition, model: int, threads: int) -> Rep
         disturbed=int(flags.sum()),
         shift=shift(used),
         slowest_frequency=min(frequencies) / max(frequencies) if frequencies else None,
+        limited=limited(repetition.before, repetition.after),
     )
+
+
+def limited(before: Conditions, after: Conditions) -> bool:
+    """Return whether the kernel, or a Raspberry Pi's firmware, says that the device was held back meanwhile."""
+    if before.cooling_state or after.cooling_state:
+        return True
+    if before.throttle_flags is None or after.throttle_flags is None:
+        return False
+    return bool(after.throttle_flags & _LIMITED_NOW or after.throttle_flags & ~before.throttle_flags & _LIMITED_SINCE)
 
 
 def shift(latencies: Floats) -> float:
@@ -115,7 +128,8 @@ def flaws(estimate: RepetitionEstimate, *, drifted: bool) -> tuple[Flaw, ...]:
         found.append("disturbed")
     if drifted:
         found.append("drifted")
-    if estimate.slowest_frequency is not None and estimate.slowest_frequency < THROTTLED_FREQUENCY and estimate.shift > STEADY_SHIFT / 2:
+    lower = estimate.slowest_frequency is not None and estimate.slowest_frequency < THROTTLED_FREQUENCY
+    if (lower and estimate.shift > STEADY_SHIFT / 2) or estimate.limited:
         found.append("throttled")
     if estimate.shift > STEADY_SHIFT:
         found.append("unsteady")

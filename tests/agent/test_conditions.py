@@ -132,3 +132,23 @@ def test_this_process_has_resident_memory_below_its_peak() -> None:
     assert 0 < conditions.memory_bytes("VmRSS") <= conditions.memory_bytes("VmHWM")
     with pytest.raises(OSError, match="VmNothing"):
         conditions.memory_bytes("VmNothing")
+
+
+def test_the_firmware_of_a_raspberry_pi_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for vcgencmd, which asks firmware that no other machine has."""
+    assert conditions.throttle_flags() is None
+    program = tmp_path / "vcgencmd"
+    program.write_text('#!/bin/sh\ntest "$1" = get_throttled && echo throttled=0x50005\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert conditions.throttle_flags() == 0x50005
+    program.write_text("#!/bin/sh\necho VCHI initialization failed\n")
+    assert conditions.throttle_flags() is None
+
+
+def test_the_kernel_says_how_far_heat_holds_it_back(sysfs: Path) -> None:
+    assert conditions.cooling_state(sysfs) is None
+    for index, (kind, state) in enumerate((("Fan", 3), ("cpufreq-cpu0", 0), ("cpufreq-cpu2", 2))):
+        write(sysfs / f"class/thermal/cooling_device{index}/type", kind)
+        write(sysfs / f"class/thermal/cooling_device{index}/cur_state", state)
+    assert conditions.cooling_state(sysfs) == 2

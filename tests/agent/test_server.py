@@ -196,13 +196,23 @@ def test_a_model_that_the_runtime_refuses_is_refused_in_its_words(live: Agent, t
     assert "NoSuchOp" in error["message"]
 
 
+def test_room_is_made_under_the_lease_alone(live: Agent, root: Path, tmp_path: Path) -> None:
+    (root / "models").mkdir(parents=True)
+    (root / "models" / "m.tflite").write_bytes(b"model")
+    asked = {"folder": "models", "bytes": 3 << 30, "kept": []}
+    assert live.ask("make_room", asked)["error"]["kind"] == "NoLease"
+    live.ask("acquire", OWNER | {"path": str(tmp_path / "lease")})
+    assert live.ask("make_room", asked)["result"] == {"freed_bytes": 5}
+
+
 def test_only_the_bytes_of_the_hash_are_there(live: Agent, root: Path) -> None:
-    sha256 = hashlib.sha256(b"model").hexdigest()
-    assert live.ask("has", {"name": "m.tflite", "sha256": sha256})["result"] == {"path": str(root / "m.tflite"), "present": False}
+    asked = {"name": "m.tflite", "sha256": hashlib.sha256(b"model").hexdigest(), "bytes": 5}
+    assert live.ask("has", asked)["result"] == {"path": str(root / "m.tflite"), "present": False, "fits": True}
     (root / "m.tflite").write_bytes(b"model")
-    assert live.ask("has", {"name": "m.tflite", "sha256": sha256})["result"]["present"]
+    assert live.ask("has", asked)["result"]["present"]
     (root / "m.tflite").write_bytes(b"madel")
-    assert not live.ask("has", {"name": "m.tflite", "sha256": sha256})["result"]["present"]
+    assert not live.ask("has", asked)["result"]["present"]
+    assert not live.ask("has", asked | {"bytes": 1 << 50})["result"]["fits"]
 
 
 def test_at_eof_the_agent_ends_with_its_worker_and_gives_the_lease_back(live: Agent, lease: Path, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_the_example_works_and_never_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "devices.toml"
     write_example(path)
     assert [(device.name, device.runtime) for device in load_inventory(path).devices] == [
-        ("local", "ai-edge-litert"),
+        ("local", None),
         ("local-tflite-runtime", "tflite-runtime"),
     ]
     with pytest.raises(ConfigError, match="there already"):

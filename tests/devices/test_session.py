@@ -16,7 +16,7 @@ from harness.convert.converter import prepare_tflite
 from harness.convert.model import Model
 from harness.devices.inventory import Device
 from harness.devices.session import Session
-from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, TimedOut
+from harness.errors import AgentDied, AgentError, DeviceBusy, Offline, TimedOut
 from latency_agent.protocol import TimedTask
 from tests.agent.live import children, ends, running
 from tests.cli import tiny_models
@@ -263,6 +263,6 @@ def test_an_agent_that_answers_is_alive(session: Session) -> None:
     assert session.alive()
 
 
-def test_a_device_that_cannot_be_reached_is_a_config_error() -> None:
-    with pytest.raises(ConfigError):
-        Session.open(Device("board", transport="ssh", host="board.local"))
+def test_a_device_that_cannot_be_reached_is_told() -> None:
+    with pytest.raises(Offline, match="board: cannot reach 127"):
+        Session.open(Device("board", transport="ssh", host="127.0.0.1", port=9))

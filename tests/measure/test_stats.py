@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +17,12 @@ from harness.measure.stats import (
     estimate_repetition,
     flaws,
     interval,
+    limited,
     ratio_of_pairs,
     shift,
     unreachable,
 )
-from tests.measure.test_stats_given import around, chunk, repetition
+from tests.measure.test_stats_given import CONDITIONS, around, chunk, repetition
 
 LATENCIES = st.lists(st.floats(1.0, 1e9), min_size=3, max_size=20)
 
@@ -130,6 +133,7 @@ SOUND = RepetitionEstimate(latency_ns=1e5, runs=100, samples=100, disturbed=0, s
         ({"slowest_frequency": 0.9}, False, ()),
         ({"slowest_frequency": 0.9, "shift": 0.03}, False, ("throttled",)),
         ({"slowest_frequency": 0.96, "shift": 0.03}, False, ()),
+        ({"limited": True}, False, ("throttled",)),
         ({"slowest_frequency": 0.9, "shift": 0.06, "disturbed": 90}, True, ("disturbed", "drifted", "throttled", "unsteady")),
     ],
 )
@@ -262,3 +266,21 @@ def test_quantiles_are_those_of_the_tables() -> None:
     assert stats.student(4) == pytest.approx(2.776445)
     assert stats.student_power(4, 0.9) == pytest.approx(1.533206)
     assert stats.normal() == pytest.approx(1.959964)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ({}, {}, False),
+        ({"cooling_state": 0}, {"cooling_state": 0}, False),
+        ({"cooling_state": 0}, {"cooling_state": 1}, True),
+        ({"cooling_state": 2}, {"cooling_state": 0}, True),
+        ({"throttle_flags": 0x0}, {"throttle_flags": 0x0}, False),
+        ({"throttle_flags": 0x50000}, {"throttle_flags": 0x50000}, False),  # it was throttled once, before
+        ({"throttle_flags": 0x0}, {"throttle_flags": 0x50005}, True),
+        ({"throttle_flags": 0x0}, {"throttle_flags": 0x20000}, True),  # for a moment in between
+        ({"throttle_flags": 0x50000}, {"throttle_flags": 0x50008}, True),
+    ],
+)
+def test_a_device_that_was_held_back_is_noticed(before: dict[str, Any], after: dict[str, Any], found: bool) -> None:
+    assert limited(replace(CONDITIONS, **before), replace(CONDITIONS, **after)) is found

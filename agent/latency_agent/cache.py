@@ -1,0 +1,59 @@
+"""What hosts have pushed to a device, by content; the least recently used goes where room is needed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Collection
+
+LIMIT_BYTES = 2 << 30
+"""How much models may take together."""
+
+LEAST_FREE_BYTES = 256 << 20
+"""How much of the disk is left to others."""
+
+_ABANDONED_S = 3600.0
+
+
+def touch(path: Path) -> None:
+    """Note that a file is in use now."""
+    os.utime(path)
+
+
+def fits(folder: Path, size_bytes: int) -> bool:
+    """Return whether `size_bytes` more fit into `folder` as it is."""
+    if not folder.is_dir():
+        return True
+    held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    return held + size_bytes <= LIMIT_BYTES and _available_bytes(folder) - size_bytes >= LEAST_FREE_BYTES
+
+
+def make_room(folder: Path, size_bytes: int, kept: Collection[str]) -> int:
+    """Remove files from `folder`, the least recently used first, until `size_bytes` more fit, and return how many bytes went.
+
+    Files with names in `kept` stay. What a push left half done an hour ago or earlier goes first.
+    """
+    if not folder.is_dir():
+        return 0
+    files = [(path, path.stat()) for path in folder.iterdir() if path.is_file()]
+    freed = 0
+    for path, status in files:
+        if path.name.startswith(".") and time.time() - status.st_mtime > _ABANDONED_S:
+            path.unlink()
+            freed += status.st_size
+    whole = sorted((status.st_mtime, path, status.st_size) for path, status in files if not path.name.startswith("."))
+    held = sum(size for _, _, size in whole)
+    available = _available_bytes(folder)
+    for _, path, size in whole:
+        if held + size_bytes <= LIMIT_BYTES and available - size_bytes >= LEAST_FREE_BYTES:
+            break
+        if path.name not in kept:
+            path.unlink()
+            held, available, freed = held - size, available + size, freed + size
+    return freed
+
+
+def _available_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize

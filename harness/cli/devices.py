@@ -1,0 +1,50 @@
+"""`harness devices`: the inventory, and what is found of it now."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from harness.cli import options
+
+_EVERY_S = 5.0
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
+@options.as_json
+@options.inventory
+def devices(*, watch: bool, as_json: bool, inventory: Path | None) -> None:
+    """List the devices of the inventory with what is found of them now.
+
+    All are looked at beside each other; nothing is measured, and what measures there goes on.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch draws a table; without it, --json prints once.")
+    from harness.devices.inventory import load_inventory
+    from harness.devices.survey import survey
+    from harness.report import table
+    from harness.report.encode import to_json
+
+    listed = load_inventory(inventory).devices
+    if as_json:
+        options.print_json([_without_secrets(to_json(one)) for one in survey(listed)])
+        return
+    if not watch:
+        options.console().print(table.devices_table(survey(listed)))
+        return
+    from rich.live import Live
+
+    with Live(console=options.console(), auto_refresh=False) as live:
+        while True:
+            live.update(table.devices_table(survey(listed)), refresh=True)
+            time.sleep(_EVERY_S)
+
+
+def _without_secrets(row: dict[str, object]) -> dict[str, object]:
+    """Return a device for programs: its name stands for how it is reached."""
+    device = row["device"]
+    assert isinstance(device, dict)
+    return row | {"device": device["name"], "transport": device["transport"]}

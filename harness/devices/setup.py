@@ -1,0 +1,130 @@
+"""A board made ready to measure on, and cleared again."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from harness.convert.reference import reference_models
+from harness.devices.board import fit, look
+from harness.devices.footing import CHOSEN, board_root
+from harness.devices.inventory import Device
+from harness.devices.packages import packages_for
+from harness.devices.provision import agent_archive
+from harness.devices.session import Session
+from harness.devices.transport import Transport, open_transport
+from harness.errors import ConfigError, RemoteFailure
+
+_LOOK_TIMEOUT_S = 60.0
+_PUSH_TIMEOUT_S = 600.0
+_INSTALL_TIMEOUT_S = 600.0
+_PROOF_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `set_up` found and made on a board. `changed` is False where everything was there already.
+
+    `delegated_nodes` is how many operators of a model like MobileNet the runtime's fast kernels take there, as `19/19`.
+    """
+
+    device: str
+    machine: str
+    python: str
+    glibc: str
+    runtime: str
+    runtime_version: str
+    delegated_nodes: str
+    folder: str
+    changed: bool
+    pushed_bytes: int
+
+
+def set_up(device: Device, announce: Callable[[str], None] = lambda _: None) -> Setup:
+    """Return what was made ready on a board: an environment with the runtime that fits it, seen to run a model.
+
+    `announce` is told what is being done, line by line. Raises ConfigError where no runtime fits the board or it is no board, and what
+    the transport raises; what was there before an error is there after it.
+    """
+    _check(device)
+    transport = open_transport(device)
+    try:
+        deadline = time.monotonic() + _LOOK_TIMEOUT_S
+        announce("looking at its Pythons")
+        python, fitting = fit(device, look(device, transport, deadline))
+        root = board_root(device, transport, deadline)
+        packages, sha256 = packages_for(python, fitting, announce)
+        into = f"{root}/runtimes/{fitting.runtime}"
+        changed = _stamp(transport, into) != sha256
+        pushed_bytes = 0
+        if changed:
+            pushed_bytes = packages.stat().st_size
+            announce(f"pushing {fitting.runtime}, {pushed_bytes / 2**20:.0f} MiB")
+            remote = f"{root}/packages/{sha256}.tar.gz"
+            agent = agent_archive()
+            remote_agent = f"{root}/{agent.name}"
+            transport.push(agent, remote_agent, time.monotonic() + _PUSH_TIMEOUT_S)
+            transport.push(packages, remote, time.monotonic() + _PUSH_TIMEOUT_S)
+            announce(f"making {into}")
+            command = [python.path, "-I", remote_agent, "install", "--packages", remote, "--sha256", sha256, "--into", into]
+            _run(device, transport, [*command, *([] if fitting.own_numpy else ["--system-packages"])])
+            _run(device, transport, ["rm", "-rf", f"{root}/packages"])
+        announce("running a model")
+        version, delegated = _prove(replace(device, runtime=fitting.runtime))
+        if device.runtime is None:
+            _run(device, transport, ["sh", "-c", f"echo {fitting.runtime} > {shlex.quote(f'{root}/{CHOSEN}')}"])
+    finally:
+        transport.close()
+    assert python.glibc is not None
+    return Setup(
+        device=device.name,
+        machine=python.machine,
+        python=f"{python.path} ({python.version[0]}.{python.version[1]})",
+        glibc=f"{python.glibc[0]}.{python.glibc[1]}",
+        runtime=fitting.runtime,
+        runtime_version=version,
+        delegated_nodes=delegated,
+        folder=root,
+        changed=changed,
+        pushed_bytes=pushed_bytes,
+    )
+
+
+def remove(device: Device) -> str:
+    """Remove all that was ever put on a board, and return the folder that is gone; there being nothing is no error."""
+    _check(device)
+    transport = open_transport(device)
+    try:
+        root = board_root(device, transport, time.monotonic() + _LOOK_TIMEOUT_S)
+        _run(device, transport, ["rm", "-rf", root])
+    finally:
+        transport.close()
+    return root
+
+
+def _check(device: Device) -> None:
+    if device.transport == "local":
+        raise ConfigError(f"{device.name}: this machine needs no setup", "harness bench sets up what it needs here")
+
+
+def _stamp(transport: Transport, into: str) -> str | None:
+    """Return what an environment was filled from, None where there is none that has a Python."""
+    script = f"test -x {shlex.quote(f'{into}/bin/python')} && cat {shlex.quote(f'{into}/packages.sha256')}"
+    done = transport.run(["sh", "-c", script], time.monotonic() + _LOOK_TIMEOUT_S)
+    return done.stdout.decode().strip() if done.exit == 0 else None
+
+
+def _run(device: Device, transport: Transport, command: list[str]) -> None:
+    done = transport.run(command, time.monotonic() + _INSTALL_TIMEOUT_S)
+    if done.exit != 0:
+        raise RemoteFailure(device.name, f"{command[0]} failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
+
+
+def _prove(device: Device) -> tuple[str, str]:
+    """Run a model there and return the runtime's version and how many operators its delegate takes; raises what a session raises."""
+    with Session.open(device) as session:
+        session.acquire()
+        result = session.solo(reference_models()[0], seed=0, warmup_ns=0, timeout_s=_PROOF_TIMEOUT_S)
+        return session.hello.runtime_version, f"{result.delegated_nodes}/{result.total_nodes}"

@@ -1,0 +1,66 @@
+"""Deadlines for calls into libraries that may hang for ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Watchdog:
+    """Calls `cut`, once, when a guarded call outlives its deadline: `cut` takes the connection away that the call waits on.
+
+    One thread watches all calls of a connection; it lives while there are any.
+    """
+
+    def __init__(self, cut: Callable[[], None], name: str) -> None:
+        self._cut = cut
+        self._name = name
+        self._changed = threading.Condition()
+        self._deadlines: dict[int, float] = {}
+        self._number = 0
+        self._watching = False
+        self.bit = False
+
+    @contextmanager
+    def guard(self, deadline: float) -> Iterator[None]:
+        """Cut the connection where the body is not done at `deadline`, in seconds of `time.monotonic()`."""
+        with self._changed:
+            self._number += 1
+            number = self._number
+            earliest = deadline < min(self._deadlines.values(), default=float("inf"))
+            self._deadlines[number] = deadline
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, daemon=True, name=f"{self._name} watchdog").start()
+            elif earliest:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._deadlines[number]
+
+    def _watch(self) -> None:
+        idle_until = 0.0
+        with self._changed:
+            while not self.bit:
+                now = time.monotonic()
+                first = min(self._deadlines.values(), default=None)
+                if first is None:
+                    idle_until = idle_until or now + _IDLE_S
+                    if now >= idle_until:
+                        self._watching = False
+                        return
+                    self._changed.wait(idle_until - now)
+                elif first > now:
+                    idle_until = 0.0
+                    self._changed.wait(min(first - now, _IDLE_S))
+                else:
+                    self.bit = True
+            self._watching = False
+        self._cut()
+
+
+_IDLE_S = 60.0

@@ -1,0 +1,110 @@
+"""A real OpenSSH server on loopback, with keys and a client configuration of its own, as a board would run it."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from harness.devices.inventory import Device
+
+INSTALL = "the tests need OpenSSH's server (Debian: apt install openssh-server)"
+_START_TIMEOUT_S = 10.0
+
+
+class Sshd:
+    """A server in a folder; `device` reaches it by the client configuration written there, under the host alias `board`."""
+
+    def __init__(self, folder: Path, name: str = "board") -> None:
+        program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None, INSTALL
+        self.folder, self.home, self.name, self._program = folder, folder / "home", name, program
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        (folder / "home").mkdir(parents=True)
+        self.identity, self.known_hosts, self.config = folder / "id", folder / "known_hosts", folder / "config"
+        for key in (self.identity, folder / "host_key"):
+            self.make_key(key)
+        (folder / "authorized_keys").write_text(self.identity.with_suffix(".pub").read_text())
+        (folder / "sshd_config").write_text(f"""\
+ListenAddress 127.0.0.1:{self.port}
+HostKey {folder}/host_key
+PidFile {folder}/pid
+AuthorizedKeysFile {folder}/authorized_keys
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+SetEnv HOME={folder}/home
+UsePAM no
+StrictModes no
+UseDNS no
+MaxStartups 100
+Subsystem sftp internal-sftp
+""")
+        self.config.write_text(f"""\
+Host {name}
+  HostName 127.0.0.1
+  Port {self.port}
+  User {getpass.getuser()}
+  IdentityFile {self.identity}
+  IdentitiesOnly yes
+  UserKnownHostsFile {self.known_hosts}
+  GlobalKnownHostsFile /dev/null
+""")
+        self.know()
+        self.start()
+
+    @property
+    def device(self) -> Device:
+        return Device(self.name, transport="ssh", host=self.name, ssh_config=str(self.config))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def know(self) -> None:
+        """Put the server's key where the client looks for it."""
+        kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
+
+    @staticmethod
+    def make_key(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True, stdin=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        with (self.folder / "log").open("w") as log:
+            self._process = subprocess.Popen([self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._answers():
+            running = self._process.poll() is None and time.monotonic() < deadline
+            assert running, (self.folder / "log").read_text()
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with socket.socket() as trial:
+            return trial.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def sessions(self) -> list[int]:
+        """Return the servers of the connections there are."""
+        found = subprocess.run(["pgrep", "-P", str(self._process.pid)], check=False, capture_output=True, text=True)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def kill_sessions(self) -> None:
+        """Kill every connection's server, as a board would that runs out of memory."""
+        for pid in self.sessions():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        self.kill_sessions()
+        self._process.kill()
+        self._process.wait()

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.devices.ssh import SshTransport
+from harness.devices.ssh_connect import route_to
+from harness.devices.transport import open_transport
+from harness.errors import AgentDied, ConfigError, DeviceError, Offline, RemoteFailure, TimedOut, Unauthorized, Vanished
+from tests.devices.contract import LARGE, TransportContract, soon
+from tests.devices.sshd import Sshd
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    started = Sshd(tmp_path_factory.mktemp("ssh") / "board")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """A server of the test's own, that it may harm."""
+    started = Sshd(tmp_path / "board")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Sshd]:
+    """A server that the way to another leads through."""
+    started = Sshd(tmp_path / "gate", "gate")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def transport(server: Sshd) -> Iterator[SshTransport]:
+    opened = SshTransport(server.device)
+    yield opened
+    opened.close()
+
+
+class TestSsh(TransportContract):
+    @pytest.fixture
+    def remote(self, tmp_path: Path) -> str:
+        folder = tmp_path / "remote"
+        folder.mkdir()
+        return str(folder)
+
+
+def test_an_ssh_device_is_reached_by_ssh(server: Sshd) -> None:
+    assert isinstance(open_transport(server.device), SshTransport)
+
+
+def test_push_keeps_permissions(transport: SshTransport, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"")
+    program.chmod(0o750)
+    transport.push(program, f"{tmp_path}/copy", soon())
+    assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o750
+
+
+def test_push_of_a_file_that_is_not_there_fails(transport: SshTransport, tmp_path: Path) -> None:
+    with pytest.raises(RemoteFailure, match="No such file"):
+        transport.push(tmp_path / "missing", f"{tmp_path}/copy", soon())
+
+
+def test_a_program_that_is_not_there_fails(transport: SshTransport) -> None:
+    for start in (transport.run, transport.stream):
+        with pytest.raises(RemoteFailure, match="cannot start no-such-program: not found"):
+            start(["no-such-program"], soon())
+
+
+def test_a_signal_is_named(transport: SshTransport) -> None:
+    assert transport.run(["sh", "-c", "kill -SEGV $$"], soon()).exit == -11
+    stream = transport.stream(["sh", "-c", "kill -SEGV $$"], soon())
+    with pytest.raises(AgentDied, match="SIGSEGV"):
+        stream.receive(soon())
+
+
+def test_what_a_command_leaves_behind_ends_with_it(transport: SshTransport) -> None:
+    pid = transport.run(["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"], soon()).stdout
+    assert transport.run(["grep", "-q", "^State:.[^ZX]", f"/proc/{int(pid)}/status"], soon()).exit != 0
+
+
+def test_a_command_that_runs_out_of_time_costs_the_connection_nothing(sshd: Sshd) -> None:
+    transport = SshTransport(sshd.device)
+    transport.run(["true"], soon())
+    before = sshd.sessions()
+    with pytest.raises(TimedOut):
+        transport.run(["sleep", "60"], soon(0.3))
+    transport.run(["true"], soon())
+    assert sshd.sessions() == before
+    transport.close()
+
+
+def test_a_connection_that_is_cut_is_told_and_can_be_made_anew(sshd: Sshd) -> None:
+    transport = SshTransport(sshd.device)
+    stream = transport.stream(["cat"], soon())
+    errors: list[DeviceError] = []
+
+    def wait() -> None:
+        try:
+            stream.receive(soon(60))
+        except DeviceError as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.1)
+    sshd.kill_sessions()
+    waiting.join(5)
+    assert isinstance(errors[0], Vanished)
+    with pytest.raises(Vanished, match="the connection is lost"):
+        stream.send(b"more\n", soon())
+    with pytest.raises(Vanished):
+        transport.run(["true"], soon())
+    transport.close()
+    assert transport.run(["echo", "back"], soon()).stdout == b"back\n"
+    transport.close()
+
+
+def test_a_push_that_is_cut_leaves_the_old_file(sshd: Sshd, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    new.write_bytes(LARGE * 30)
+    transport = SshTransport(sshd.device)
+    transport.push(old, f"{tmp_path}/file", soon())
+    threading.Timer(0.3, sshd.kill_sessions).start()
+    with pytest.raises(Vanished):
+        transport.push(new, f"{tmp_path}/file", soon(60))
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("doing", ["push", "run", "stream", "send", "receive"])
+def test_a_server_that_stops_answering_does_not_hang_the_harness(sshd: Sshd, tmp_path: Path, doing: str) -> None:
+    payload = tmp_path / "payload"
+    payload.write_bytes(LARGE)
+    transport = SshTransport(sshd.device)
+    stream = transport.stream(["cat"], soon())
+    frozen = sshd.sessions()
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    calls: dict[str, Callable[[], object]] = {
+        "push": lambda: transport.push(payload, f"{tmp_path}/file", soon(0.5)),
+        "run": lambda: transport.run(["true"], soon(0.5)),
+        "stream": lambda: transport.stream(["true"], soon(0.5)),
+        "send": lambda: stream.send(LARGE * 8 + b"\n", soon(0.5)),
+        "receive": lambda: stream.receive(soon(0.5)),
+    }
+    begin = time.monotonic()
+    try:
+        with pytest.raises(TimedOut):
+            calls[doing]()
+        assert time.monotonic() - begin < 5
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        transport.close()
+
+
+def test_an_unknown_host_key_is_refused(sshd: Sshd) -> None:
+    sshd.known_hosts.unlink()
+    with pytest.raises(Unauthorized, match=r"host key of \[127.0.0.1\]:\d+ is not known\nc.*harness trust board"):
+        SshTransport(sshd.device).run(["true"], soon())
+
+
+def test_a_changed_host_key_is_refused(sshd: Sshd) -> None:
+    sshd.make_key(sshd.folder / "host_key")
+    sshd.stop()
+    sshd.start()
+    with pytest.raises(Unauthorized, match=r"not the one that is known: it shows ssh-ed25519 SHA256:"):
+        SshTransport(sshd.device).run(["true"], soon())
+
+
+def test_a_key_that_is_not_taken_is_told(sshd: Sshd) -> None:
+    (sshd.folder / "authorized_keys").write_text("")
+    with pytest.raises(Unauthorized, match="takes none of your keys"):
+        SshTransport(sshd.device).run(["true"], soon())
+
+
+def test_a_board_that_is_off_is_told(sshd: Sshd) -> None:
+    sshd.stop()
+    with pytest.raises(Offline, match=r"cannot reach 127\.0\.0\.1 port .*: Connection refused"):
+        SshTransport(sshd.device).run(["true"], soon())
+
+
+def test_the_inventory_comes_before_the_configuration(server: Sshd) -> None:
+    device = replace(server.device, port=2222, user="pi")
+    route = route_to(device)
+    assert (route.host, route.port, route.user, route.key_name) == ("127.0.0.1", 2222, "pi", "[127.0.0.1]:2222")
+    assert route.identities == (server.identity,)
+    assert not route.use_agent
+
+
+def test_a_broken_configuration_is_told(server: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("Host board\n  Nonsense yes\n")
+    with pytest.raises(ConfigError, match=r"board: ssh does not take its configuration.*nonsense"):
+        route_to(replace(server.device, ssh_config=str(tmp_path / "config")))
+
+
+def test_a_board_behind_a_jump_host_is_reached(gate: Sshd, sshd: Sshd) -> None:
+    sshd.config.write_text(f"{sshd.config.read_text()}  ProxyJump gate\n{gate.config.read_text()}")
+    transport = SshTransport(sshd.device)
+    assert transport.run(["echo", "through"], soon()).stdout == b"through\n"
+    assert len(gate.sessions()) == 1
+    transport.close()
+
+
+def test_a_proxy_command_is_followed(gate: Sshd, sshd: Sshd) -> None:
+    sshd.config.write_text(f"{sshd.config.read_text()}  ProxyCommand ssh -F {gate.config} -W %h:%p gate\n")
+    transport = SshTransport(sshd.device)
+    assert transport.run(["echo", "through"], soon()).stdout == b"through\n"
+    assert len(gate.sessions()) == 1
+    transport.close()
