@@ -49,7 +49,7 @@ types: $(READY)
 
 unit: $(READY)
 	$(call needs,sshd:openssh-server ssh:openssh-client)
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore tests/board
 
 # A whole arm64 board under emulation, made of Debian's packages into .board.
 test-board: $(READY)
