@@ -48,7 +48,7 @@ types: $(READY)
 	$(BIN)/mypy --python-version 3.10 agent/latency_agent
 
 unit: $(READY)
-	$(call needs,sshd:openssh-server ssh:openssh-client)
+	$(call needs,sshd:openssh-server ssh:openssh-client ip:iproute2)
 	$(BIN)/pytest --ignore tests/board
 
 # A whole arm64 board under emulation, made of Debian's packages into .board.

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from harness.devices.inventory import Device
+from tests.devices.netns import Namespace
 
 INSTALL = "the tests need OpenSSH's server (Debian: apt install openssh-server)"
 _START_TIMEOUT_S = 10.0
@@ -21,10 +22,12 @@ _START_TIMEOUT_S = 10.0
 class Sshd:
     """A server in a folder; `device` reaches it by the client configuration written there, under the host alias `board`."""
 
-    def __init__(self, folder: Path, name: str = "board") -> None:
+    def __init__(self, folder: Path, name: str = "board", net: Namespace | None = None) -> None:
         program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program is not None, INSTALL
         self.folder, self.home, self.name, self._program = folder, folder / "home", name, program
+        self._inside = [] if net is None else ["ip", "netns", "exec", net.name]
+        self.address = "127.0.0.1" if net is None else net.address
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -34,7 +37,7 @@ class Sshd:
             self.make_key(key)
         (folder / "authorized_keys").write_text(self.identity.with_suffix(".pub").read_text())
         (folder / "sshd_config").write_text(f"""\
-ListenAddress 127.0.0.1:{self.port}
+ListenAddress {self.address}:{self.port}
 HostKey {folder}/host_key
 PidFile {folder}/pid
 AuthorizedKeysFile {folder}/authorized_keys
@@ -49,7 +52,7 @@ Subsystem sftp internal-sftp
 """)
         self.config.write_text(f"""\
 Host {name}
-  HostName 127.0.0.1
+  HostName {self.address}
   Port {self.port}
   User {getpass.getuser()}
   IdentityFile {self.identity}
@@ -71,7 +74,7 @@ Host {name}
     def know(self) -> None:
         """Put the server's key where the client looks for it."""
         kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
-        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
+        self.known_hosts.write_text(f"[{self.address}]:{self.port} {kind} {key}\n")
 
     @staticmethod
     def make_key(path: Path) -> None:
@@ -82,7 +85,7 @@ Host {name}
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         with (self.folder / "log").open("w") as log:
-            self._process = subprocess.Popen([self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log)
+            self._process = subprocess.Popen([*self._inside, self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self._answers():
             running = self._process.poll() is None and time.monotonic() < deadline
@@ -91,7 +94,7 @@ Host {name}
 
     def _answers(self) -> bool:
         with socket.socket() as trial:
-            return trial.connect_ex(("127.0.0.1", self.port)) == 0
+            return trial.connect_ex((self.address, self.port)) == 0
 
     def sessions(self) -> list[int]:
         """Return the servers of the connections there are."""

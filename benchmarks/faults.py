@@ -1,0 +1,191 @@
+"""Faults of a board reached over SSH, each at random moments of a benchmark: what is lost, measured twice, hung or left behind.
+
+The board is this machine behind an OpenSSH server in a network namespace (root is needed). `harness bench` runs as a process of its own;
+where the fault is its own death it is started again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import figures
+from harness.measure.store import Store
+from tests.cli import tiny_models
+from tests.devices.netns import Namespace
+from tests.devices.sshd import Sshd
+
+LONGEST_S = 240.0
+ORPHANS_S = 40.0
+"""An agent whose link was cut ends itself within 20 s of silence."""
+AWAY_S = 3.0
+SPREAD_S = 12.0
+INVENTORY = """\
+default = "board"
+[devices.board]
+transport = "ssh"
+host = "board"
+ssh_config = "{config}"
+runtime = "ai-edge-litert"
+python = "{python}"
+"""
+
+
+class Board:
+    """The board of one trial, and the ways to harm it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.net = Namespace()
+        self.sshd = Sshd(folder / "board", net=self.net)
+        self.faults: dict[str, Callable[[], None]] = {
+            "agent killed": lambda: self.kill("serve"),
+            "worker killed": lambda: self.kill("worker"),
+            "sshd killed": self.sshd.kill_sessions,
+            "link cut": self.cut,
+            "board restarted": self.restart,
+            "disk full": self.fill,
+            "host killed": lambda: None,
+        }
+
+    def kill(self, role: str) -> None:
+        subprocess.run(["pkill", "-9", "-f", f"{self.sshd.home}/.*latency_agent.* {role}"], check=False)
+
+    def cut(self) -> None:
+        self.net.plug(into=False)
+        time.sleep(AWAY_S)
+        self.net.plug(into=True)
+
+    def restart(self) -> None:
+        self.sshd.stop()
+        subprocess.run(["pkill", "-9", "-f", f"{self.sshd.home}/.*latency_agent"], check=False)
+        time.sleep(AWAY_S)
+        self.sshd.start()
+
+    def fill(self) -> None:
+        """Fill the disk that the models lie on, for a while: it is a small one of its own."""
+        filler = self.sshd.home / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M"], check=False, stderr=subprocess.DEVNULL)
+        time.sleep(AWAY_S)
+        filler.unlink()
+
+    def orphans(self) -> list[str]:
+        found = subprocess.run(["pgrep", "-f", f"{self.sshd.home}/.*latency_agent"], check=False, capture_output=True, text=True)
+        return found.stdout.split()
+
+    def close(self) -> None:
+        self.sshd.stop()
+        subprocess.run(["umount", str(self.sshd.home)], check=False, stderr=subprocess.DEVNULL)
+        self.net.close()
+
+
+def main() -> None:
+    """Take the trials that are missing, then report."""
+    options = figures.arguments(__doc__, count=20)
+    if os.geteuid() != 0:
+        sys.exit("network namespaces take root: run this as root")
+    state = figures.State("faults", options)
+    with tempfile.TemporaryDirectory() as scratch:
+        board = Board(Path(scratch) / "names")
+        names = list(board.faults)
+        board.close()
+    wanted = [(name, number) for number in range(options.count) for name in names]
+    for name, number in wanted[len(state.rows("trial")) :]:
+        with figures.turn(), tempfile.TemporaryDirectory() as scratch:
+            state.add("trial", fault=name, **trial(Path(scratch), name, random.Random(f"{name} {number}")))
+    report(options, state)
+
+
+def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
+    """Return what one fault did."""
+    board = Board(folder)
+    try:
+        if name == "disk full":
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(board.sshd.home)], check=True)
+        (folder / "devices.toml").write_text(INVENTORY.format(config=board.sshd.config, python=sys.executable))
+        (folder / "add.tflite").write_bytes(tiny_models.add())
+        began = time.monotonic()
+        process = bench(folder)
+        at_s = dice.uniform(0.5, SPREAD_S)
+        time.sleep(at_s)
+        if name == "host killed":
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            stored = repetitions(folder)
+            process = bench(folder)
+        else:
+            board.faults[name]()
+            stored = set()
+        try:
+            status = process.wait(LONGEST_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            status = None
+        if status == 1:  # told, and resumable: the same command goes on
+            stored |= repetitions(folder)
+            process = bench(folder)
+            status = process.wait(LONGEST_S)
+        kept = repetitions(folder)
+        deadline = time.monotonic() + ORPHANS_S
+        while board.orphans() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return {
+            "at_s": at_s,
+            "took_s": time.monotonic() - began,
+            "hung": status is None,
+            "failed": status != 0,
+            "lost": len(stored - kept),
+            "twice": len(kept) - len({taken_at for _, taken_at in kept}),
+            "orphans": len(board.orphans()),
+        }
+    finally:
+        board.close()
+
+
+def bench(folder: Path) -> subprocess.Popen[bytes]:
+    """Start a benchmark of the board."""
+    command = [str(Path(sys.executable).parent / "harness"), "bench", str(folder / "add.tflite")]
+    command += ["--inventory", str(folder / "devices.toml")]
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen([*command, "--interval", "50%"], stdout=log, stderr=log)
+
+
+def repetitions(folder: Path) -> set[tuple[int, str]]:
+    """Return the stored repetitions: of which measurement, taken when."""
+    if not (folder / "results").exists():
+        return set()
+    with Store.open(folder / "results", read_only=True) as store:
+        return {(number, one.taken_at.isoformat()) for number in range(1, 10) for one in store.repetitions(number)}
+
+
+def report(options: figures.Options, state: figures.State) -> None:
+    """Print a line per fault, and the closing line."""
+    trials = state.rows("trial")
+    counted = ("lost", "twice", "hung", "orphans", "failed")
+    rows = []
+    for name in dict.fromkeys(one["fault"] for one in trials):
+        of_fault = [one for one in trials if one["fault"] == name]
+        longest_s = max(one["took_s"] for one in of_fault)
+        rows.append((name, len(of_fault), *(sum(int(one[what]) for one in of_fault) for what in counted), f"{longest_s:.0f}"))
+    figures.table(("fault", "trials", *counted, "longest s"), rows)
+    totals = Counter({what: sum(int(one[what]) for one in trials) for what in counted})
+    figures.finish(
+        options,
+        figure=f"{len(trials)} faults of {len(rows)} kinds: " + ", ".join(f"{totals[what]} {what}" for what in counted[:4]),
+        compared=f"{totals['failed']} benchmarks had no result in the end",
+        goal="0 lost, 0 duplicated, 0 hung, 0 orphans",
+        met=not any(totals[what] for what in counted[:4]),
+        commits=state.commits(),
+    )
+
+
+if __name__ == "__main__":
+    main()
