@@ -56,14 +56,17 @@ class Board:
         }
 
     def kill(self, role: str) -> None:
+        """Kill the agent, or its worker."""
         subprocess.run(["pkill", "-9", "-f", f"{self.sshd.home}/.*latency_agent.* {role}"], check=False)
 
     def cut(self) -> None:
+        """Pull the cable out for a while."""
         self.net.plug(into=False)
         time.sleep(AWAY_S)
         self.net.plug(into=True)
 
     def restart(self) -> None:
+        """End all that runs there; the server comes back after a while."""
         self.sshd.stop()
         subprocess.run(["pkill", "-9", "-f", f"{self.sshd.home}/.*latency_agent"], check=False)
         time.sleep(AWAY_S)
@@ -77,10 +80,12 @@ class Board:
         filler.unlink()
 
     def orphans(self) -> list[str]:
+        """Return the processes of agents on the board."""
         found = subprocess.run(["pgrep", "-f", f"{self.sshd.home}/.*latency_agent"], check=False, capture_output=True, text=True)
         return found.stdout.split()
 
     def close(self) -> None:
+        """Take it down."""
         self.sshd.stop()
         subprocess.run(["umount", str(self.sshd.home)], check=False, stderr=subprocess.DEVNULL)
         self.net.close()
