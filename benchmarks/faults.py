@@ -26,7 +26,8 @@ from tests.devices.sshd import Sshd
 LONGEST_S = 240.0
 ORPHANS_S = 40.0
 """An agent whose link was cut ends itself within 20 s of silence."""
-AWAY_S = 3.0
+AWAY_S = (0.5, 25.0)
+"""A link may be away for a moment that TCP mends, or for longer than the agent waits."""
 SPREAD_S = 12.0
 INVENTORY = """\
 default = "board"
@@ -42,7 +43,8 @@ python = "{python}"
 class Board:
     """The board of one trial, and the ways to harm it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, away_s: float) -> None:
+        self._away_s = away_s
         self.net = Namespace()
         self.sshd = Sshd(folder / "board", net=self.net)
         self.faults: dict[str, Callable[[], None]] = {
@@ -62,21 +64,21 @@ class Board:
     def cut(self) -> None:
         """Pull the cable out for a while."""
         self.net.plug(into=False)
-        time.sleep(AWAY_S)
+        time.sleep(self._away_s)
         self.net.plug(into=True)
 
     def restart(self) -> None:
         """End all that runs there; the server comes back after a while."""
         self.sshd.stop()
         subprocess.run(["pkill", "-9", "-f", f"{self.sshd.home}/.*latency_agent"], check=False)
-        time.sleep(AWAY_S)
+        time.sleep(self._away_s)
         self.sshd.start()
 
     def fill(self) -> None:
         """Fill the disk that the models lie on, for a while: it is a small one of its own."""
         filler = self.sshd.home / "filler"
         subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M"], check=False, stderr=subprocess.DEVNULL)
-        time.sleep(AWAY_S)
+        time.sleep(self._away_s)
         filler.unlink()
 
     def orphans(self) -> list[str]:
@@ -98,7 +100,7 @@ def main() -> None:
         sys.exit("network namespaces take root: run this as root")
     state = figures.State("faults", options)
     with tempfile.TemporaryDirectory() as scratch:
-        board = Board(Path(scratch) / "names")
+        board = Board(Path(scratch) / "names", 0.0)
         names = list(board.faults)
         board.close()
     wanted = [(name, number) for number in range(options.count) for name in names]
@@ -110,7 +112,7 @@ def main() -> None:
 
 def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
     """Return what one fault did."""
-    board = Board(folder)
+    board = Board(folder, dice.uniform(*AWAY_S))
     try:
         if name == "disk full":
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(board.sshd.home)], check=True)
@@ -126,18 +128,14 @@ def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
             stored = repetitions(folder)
             process = bench(folder)
         else:
+            stored = repetitions(folder)
             board.faults[name]()
-            stored = set()
         try:
             status = process.wait(LONGEST_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             status = None
-        if status == 1:  # told, and resumable: the same command goes on
-            stored |= repetitions(folder)
-            process = bench(folder)
-            status = process.wait(LONGEST_S)
         kept = repetitions(folder)
         deadline = time.monotonic() + ORPHANS_S
         while board.orphans() and time.monotonic() < deadline:
@@ -147,7 +145,7 @@ def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
             "took_s": time.monotonic() - began,
             "hung": status is None,
             "failed": status != 0,
-            "lost": len(stored - kept),
+            "lost": len(set(stored) - set(kept)),
             "twice": len(kept) - len({taken_at for _, taken_at in kept}),
             "orphans": len(board.orphans()),
         }
@@ -163,12 +161,12 @@ def bench(folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*command, "--interval", "50%"], stdout=log, stderr=log)
 
 
-def repetitions(folder: Path) -> set[tuple[int, str]]:
+def repetitions(folder: Path) -> list[tuple[int, str]]:
     """Return the stored repetitions: of which measurement, taken when."""
     if not (folder / "results").exists():
-        return set()
+        return []
     with Store.open(folder / "results", read_only=True) as store:
-        return {(number, one.taken_at.isoformat()) for number in range(1, 10) for one in store.repetitions(number)}
+        return [(number, one.taken_at.isoformat()) for number in range(1, 10) for one in store.repetitions(number)]
 
 
 def report(options: figures.Options, state: figures.State) -> None:

@@ -1,14 +1,15 @@
-"""The agent's command line: `serve` for a session, `worker` for one repetition, `install` and `guard`."""
+"""The agent's command line: `serve` for a session, `worker` for one repetition, and what else `harness` starts there."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import sys
 from pathlib import Path
 
-from latency_agent import governor, runtime, server, worker
-from latency_agent.install import NotInstalled, install
+from latency_agent import governor, install, runtime, server, worker
+from latency_agent.lease import Lease
 
 
 def main() -> None:
@@ -19,19 +20,29 @@ def main() -> None:
         timing = roles.add_parser(role)
         timing.add_argument("--runtime", choices=sorted(runtime.MODULES), required=True)
         timing.add_argument("--root", type=Path)
-    making = roles.add_parser("install")
-    making.add_argument("--packages", type=Path, required=True)
-    making.add_argument("--sha256", required=True)
-    making.add_argument("--into", type=Path, required=True)
-    making.add_argument("--system-packages", action="store_true")
+    for role in ("install", "remove"):
+        changing = roles.add_parser(role)
+        changing.add_argument("--lease", type=Path, required=True)
+        changing.add_argument("--owner", required=True)
+        if role == "remove":
+            changing.add_argument("--root", type=Path, required=True)
+        else:
+            changing.add_argument("--packages", type=Path, required=True)
+            changing.add_argument("--sha256", required=True)
+            changing.add_argument("--into", type=Path, required=True)
+            changing.add_argument("--system-packages", action="store_true")
     guarding = roles.add_parser("guard")
     guarding.add_argument("--journal", type=Path, required=True)
     guarding.add_argument("become", nargs="*")
     options = parser.parse_args()
-    if options.role == "install":
+    if options.role in ("install", "remove"):
+        lease = Lease(options.lease, options.owner, secrets.token_hex(16))
         try:
-            install(options.packages, options.sha256, options.into, options.system_packages)
-        except NotInstalled as error:
+            if options.role == "remove":
+                install.remove(options.root, lease)
+            else:
+                install.install(options.packages, options.sha256, options.into, options.system_packages, lease)
+        except install.NotDone as error:
             sys.exit(str(error))
         return
     if options.role == "guard":

@@ -26,7 +26,7 @@ def fits(folder: Path, size_bytes: int) -> bool:
     if not folder.is_dir():
         return True
     held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    return held + size_bytes <= LIMIT_BYTES and _available_bytes(folder) - size_bytes >= LEAST_FREE_BYTES
+    return held + size_bytes <= LIMIT_BYTES and available_bytes(folder) - size_bytes >= LEAST_FREE_BYTES
 
 
 def make_room(folder: Path, size_bytes: int, kept: Collection[str]) -> int:
@@ -44,7 +44,7 @@ def make_room(folder: Path, size_bytes: int, kept: Collection[str]) -> int:
             freed += status.st_size
     whole = sorted((status.st_mtime, path, status.st_size) for path, status in files if not path.name.startswith("."))
     held = sum(size for _, _, size in whole)
-    available = _available_bytes(folder)
+    available = available_bytes(folder)
     for _, path, size in whole:
         if held + size_bytes <= LIMIT_BYTES and available - size_bytes >= LEAST_FREE_BYTES:
             break
@@ -54,6 +54,7 @@ def make_room(folder: Path, size_bytes: int, kept: Collection[str]) -> int:
     return freed
 
 
-def _available_bytes(folder: Path) -> int:
+def available_bytes(folder: Path) -> int:
+    """Return how much of a folder's disk is free."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize

@@ -1,31 +1,36 @@
-"""The environment of a runtime on a board that may have no internet: a virtual environment filled from an archive of packages."""
+"""What `harness setup` does on a board: the environment of a runtime, made without internet, and all of it taken away again."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
+from latency_agent.lease import Busy, Lease
 from latency_agent.worker import file_sha256
 
 STAMP = "packages.sha256"
 """The file in an environment that names the archive it was filled from."""
 
 
-class NotInstalled(Exception):
-    """The environment could not be made; the text says why."""
+class NotDone(Exception):
+    """The board is as it was; the text says why."""
 
 
-def install(archive: Path, sha256: str, into: Path, system_packages: bool) -> None:
-    """Make the environment `into` from the Python that runs this, whole, or leave what was there; raises NotInstalled."""
+def install(archive: Path, sha256: str, into: Path, system_packages: bool, lease: Lease) -> None:
+    """Make the environment `into` from the Python that runs this, whole, or leave what was there; raises NotDone.
+
+    It takes the place of the old one under the lease: whoever measures starts every repetition from there.
+    """
     try:
         import venv
     except ImportError:
-        raise NotInstalled("this Python has no module venv (Debian: apt install python3-venv)") from None
+        raise NotDone("this Python has no module venv (Debian: apt install python3-venv)") from None
     if file_sha256(archive) != sha256:
-        raise NotInstalled(f"{archive} arrived damaged")
+        raise NotDone(f"{archive} arrived damaged")
     into.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{into.name}.", dir=str(into.parent)))
     try:
@@ -37,10 +42,32 @@ def install(archive: Path, sha256: str, into: Path, system_packages: bool) -> No
             safe: Dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             packages.extractall(str(site), **safe)  # noqa: S202
         (made / STAMP).write_text(f"{sha256}\n")
-        if into.exists():
-            into.rename(staging / "before")
-        made.rename(into)
+        with _held(lease):
+            if into.exists():
+                into.rename(staging / "before")
+            made.rename(into)
     except OSError as error:
-        raise NotInstalled(f"{into} cannot be made: {error.strerror or error}") from error
+        raise NotDone(f"{into} cannot be made: {error.strerror or error}") from error
     finally:
         shutil.rmtree(str(staging), ignore_errors=True)
+
+
+def remove(root: Path, lease: Lease) -> None:
+    """Remove the folder of the harness; raises NotDone where somebody measures from it."""
+    with _held(lease):
+        try:
+            shutil.rmtree(str(root))
+        except OSError as error:
+            raise NotDone(f"{root} cannot be removed: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _held(lease: Lease) -> Iterator[None]:
+    try:
+        lease.acquire()
+    except Busy as busy:
+        raise NotDone(str(busy)) from None
+    try:
+        yield
+    finally:
+        lease.release()

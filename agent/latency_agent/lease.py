@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import signal
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
@@ -16,6 +17,7 @@ from latency_agent.cores import read_text
 
 EXPIRY_S = 15.0
 _LOCK_TIMEOUT_S = 2.0
+_END_TIMEOUT_S = 3.0
 
 
 class Busy(Exception):
@@ -23,7 +25,7 @@ class Busy(Exception):
 
 
 class Lease:
-    """The lease at `path`, held under `token`. Sessions that share a token share the lease."""
+    """The lease at `path`, held under `token`. Sessions that share a token share the lease, each as a holder of its own."""
 
     def __init__(self, path: Path, owner: str, token: str) -> None:
         self._path = path
@@ -31,31 +33,52 @@ class Lease:
         # The file can be read by all: it holds the token's hash, which gives nobody the lease.
         self._token = hashlib.sha256(token.encode()).hexdigest()
         self._boot = read_text(Path("/proc/sys/kernel/random/boot_id")) or ""
+        self._refreshed = time.monotonic()
+        self.holder = secrets.token_hex(8)
 
-    def acquire(self) -> None:
-        """Take the lease or raise Busy. A lease whose heartbeat is older than 15 s, or of an earlier boot, is taken over."""
+    def acquire(self, replaces: Optional[str] = None) -> None:
+        """Take the lease or raise Busy. A lease whose heartbeat is older than 15 s, or of an earlier boot, is taken over.
+
+        `replaces` is the holder that this one follows, an agent that its host has lost: it is ended first, for it may still measure.
+        """
         with self._locked():
             held = self._read()
-            if held is not None and held["token"] != self._token:
-                age_s = (time.monotonic_ns() - held["heartbeat_ns"]) / 1e9
-                if held["boot_id"] == self._boot and 0 <= age_s < EXPIRY_S:
-                    raise Busy(f"{held['owner']} is measuring; without a sign of life its lease ends in {EXPIRY_S - age_s:.0f} s")
-            self._write()
+            holders: Dict[str, Dict[str, int]] = {}
+            if held is not None and held["boot_id"] == self._boot:
+                ages_s = {name: (time.monotonic_ns() - one["heartbeat_ns"]) / 1e9 for name, one in held["holders"].items()}
+                alive = {name: age_s for name, age_s in ages_s.items() if 0 <= age_s < EXPIRY_S}
+                if held["token"] == self._token:
+                    holders = {name: held["holders"][name] for name in alive}
+                    if replaces in holders:
+                        _end(holders.pop(replaces)["pid"])
+                elif alive:
+                    left_s = EXPIRY_S - min(alive.values())
+                    raise Busy(f"{held['owner']} is measuring; without a sign of life its lease ends in {left_s:.0f} s")
+            self._write(holders)
 
     def refresh(self) -> bool:
-        """Renew the heartbeat; return False where the lease is lost."""
-        with self._locked():
-            held = self._read()
-            if held is None or held["token"] != self._token:
-                return False
-            self._write()
-            return True
+        """Renew the heartbeat; return False where the lease is lost: taken by others, or not renewed for 15 s."""
+        try:
+            with self._locked():
+                held = self._read()
+                if held is None or held["token"] != self._token or self.holder not in held["holders"]:
+                    return False
+                self._write(held["holders"])
+        except (OSError, Busy):  # a full disk, or a slow one: the next time may do
+            return time.monotonic() - self._refreshed < EXPIRY_S
+        self._refreshed = time.monotonic()
+        return True
 
     def release(self) -> None:
-        """Give the lease back; one that is lost is left to its holder."""
+        """Give this holder's part back; one that is lost is left to its holder."""
         with self._locked():
             held = self._read()
-            if held is not None and held["token"] == self._token:
+            if held is None or held["token"] != self._token or self.holder not in held["holders"]:
+                return
+            others = {name: one for name, one in held["holders"].items() if name != self.holder}
+            if others:
+                self._write_file(others)
+            else:
                 self._path.unlink()
 
     @contextlib.contextmanager
@@ -92,14 +115,41 @@ class Lease:
         except ValueError:
             # Written by nobody who renames into place: no holder will ever refresh it.
             return None
-        wanted = {"owner": str, "token": str, "heartbeat_ns": int, "boot_id": str}
-        return held if isinstance(held, dict) and all(isinstance(held.get(key), kind) for key, kind in wanted.items()) else None
+        wanted = {"owner": str, "token": str, "boot_id": str, "holders": dict}
+        if not isinstance(held, dict) or not all(isinstance(held.get(key), kind) for key, kind in wanted.items()):
+            return None
+        whole = all(
+            isinstance(one, dict) and isinstance(one.get("pid"), int) and isinstance(one.get("heartbeat_ns"), int)
+            for one in held["holders"].values()
+        )
+        return held if whole else None
 
-    def _write(self) -> None:
-        held = {"owner": self._owner, "token": self._token, "heartbeat_ns": time.monotonic_ns(), "boot_id": self._boot}
+    def _write(self, holders: Dict[str, Dict[str, int]]) -> None:
+        self._write_file({**holders, self.holder: {"pid": os.getpid(), "heartbeat_ns": time.monotonic_ns()}})
+
+    def _write_file(self, holders: Dict[str, Dict[str, int]]) -> None:
+        held = {"owner": self._owner, "token": self._token, "boot_id": self._boot, "holders": holders}
         # A name that nobody can guess, and never an existing file: /tmp belongs to all.
         temporary = Path(f"{self._path}.{secrets.token_hex(8)}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(str(temporary), flags, 0o644), "w") as file:
-            json.dump(held, file)
-        temporary.replace(self._path)
+        try:
+            with os.fdopen(os.open(str(temporary), flags, 0o644), "w") as file:
+                json.dump(held, file)
+            temporary.replace(self._path)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+
+
+def _end(pid: int) -> None:
+    """Kill another agent, its worker with it, where it is still there and one's own; another process by now is left alone."""
+    if "latency_agent" not in (read_text(Path(f"/proc/{pid}/cmdline")) or ""):
+        return
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+    deadline = time.monotonic() + _END_TIMEOUT_S
+    while Path(f"/proc/{pid}/fd/0").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)

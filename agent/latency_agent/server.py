@@ -53,7 +53,7 @@ class Server:
         self._lock = threading.Lock()
         self._guard: Optional[subprocess.Popen[bytes]] = None
         self._become: List[str] = []
-        self._journal = root / governor.JOURNAL
+        self._journal: Optional[Path] = None
         self._worker: Optional[subprocess.Popen[bytes]] = None
         self._operations: Dict[str, Callable[[Dict[str, Any]], Any]] = {
             "hello": self._hello,
@@ -123,6 +123,8 @@ class Server:
                 return
             if self._lease is not None and now - refreshed > HEARTBEAT_INTERVAL_S:
                 self._lease_lost = not self._lease.refresh()
+                if self._lease_lost and self._worker is not None:
+                    _kill_group(self._worker)
                 refreshed = now
 
     def _end(self, status: int) -> None:
@@ -131,16 +133,16 @@ class Server:
             try:
                 if self._worker is not None:
                     _kill_group(self._worker)
-                if self._guard is not None:
-                    self._restore()
+                if self._journal is not None:
+                    self._restore(self._journal)
                 if self._lease is not None:
                     self._lease.release()
             finally:
                 os._exit(status)
 
-    def _restore(self) -> None:
+    def _restore(self, journal: Path) -> None:
         try:
-            governor.restore(self._journal, self._become)
+            governor.restore(journal, self._become)
         except governor.GovernorError as error:
             sys.stderr.write(f"{error}\n")  # the journal stays for the next session
 
@@ -166,7 +168,11 @@ class Server:
 
     def _make_room(self, args: Dict[str, Any]) -> Any:
         self._check_lease()  # another session may be measuring what would go
-        return {"freed_bytes": cache.make_room(self._root / args["folder"], int(args["bytes"]), args["kept"])}
+        folder, size_bytes = self._root / args["folder"], int(args["bytes"])
+        freed_bytes = cache.make_room(folder, size_bytes, args["kept"])
+        if not cache.fits(folder, size_bytes):
+            raise Refused("DiskFull", f"{size_bytes >> 20} MiB do not fit on its disk: {cache.available_bytes(folder) >> 20} MiB are free")
+        return {"freed_bytes": freed_bytes}
 
     def _place(self, args: Dict[str, Any]) -> Any:
         placement = cores.place(cores.read_cores(self._allowed), int(args["threads"]), args["core"])
@@ -177,17 +183,22 @@ class Server:
 
     def _govern(self, args: Dict[str, Any]) -> Any:
         self._check_lease()
-        self._become = args["become"]
-        if self._guard is None:
-            self._guard = governor.start_guard(self._archive, self._journal, self._become)
-        governor.set_governor(args["cores"], governor.PERFORMANCE, self._become, self._journal)
+        with self._lock:  # an end in between would put back what is set a moment later
+            assert self._lease is not None
+            self._become = args["become"]
+            self._journal = governor.journal_of(self._root, self._lease.holder)
+            if self._guard is None:
+                self._guard = governor.start_guard(self._archive, self._journal, self._become)
+            governor.restore_left(self._root, self._journal, self._become)
+            governor.restore(self._journal, self._become)
+            governor.set_governor(args["cores"], governor.PERFORMANCE, self._become, self._journal)
         return {}
 
     def _acquire(self, args: Dict[str, Any]) -> Any:
         lease = Lease(Path(args["path"]), args["owner"], args["token"])
-        lease.acquire()
+        lease.acquire(args.get("replaces"))
         self._lease, self._lease_lost = lease, False
-        return {}
+        return {"holder": lease.holder}
 
     def _check_lease(self) -> None:
         if self._lease is None or self._lease_lost:
@@ -213,10 +224,10 @@ class Server:
         finally:
             with self._lock:
                 self._worker = None
-        if worker.returncode != 0:
-            raise Refused("WorkerDied", f"the worker ended with {_describe_exit(worker.returncode)}", _tail(err))
         if self._lease_lost:
             raise Refused("NoLease", "the lease was lost to another session while the worker ran")
+        if worker.returncode != 0:
+            raise Refused("WorkerDied", f"the worker ended with {_describe_exit(worker.returncode)}", _tail(err))
         answer = json.loads(out)
         if "error" in answer:
             raise Refused(answer["error"]["kind"], answer["error"]["message"], _tail(err))

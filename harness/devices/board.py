@@ -111,6 +111,8 @@ def fit(device: Device, pythons: Sequence[BoardPython]) -> tuple[BoardPython, Fi
         if device.runtime in (None, one.runtime):
             for python in pythons:
                 if _fits(python, one):
+                    if not python.venv:
+                        raise ConfigError(f"{device.name}: {python.path} has no module venv", "Debian: apt install python3-venv")
                     if not one.own_numpy and not (python.numpy or "2").startswith("1."):
                         raise ConfigError(
                             f"{device.name}: {one.machine} has no wheels of numpy 1, and {python.path} has {python.numpy or 'none'}",

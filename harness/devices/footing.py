@@ -31,16 +31,19 @@ class Footing:
 def footing(device: Device, transport: Transport, deadline: float, announce: Callable[[str], None] | None = None) -> Footing:
     """Return where the harness stands on the device; `announce` is told, in one line, before something takes long.
 
-    Raises ConfigError for a board that was not set up for its runtime, and what the transport raises.
+    On a board that is the environment that setup made; without one, the Python that devices.toml names. Raises ConfigError for a board
+    that was not set up for its runtime, and what the transport raises.
     """
     if device.transport == "local":
         here = device.runtime or RUNTIMES[0]
         return Footing(str(cache_dir() / "device"), device.python or str(runtime_python(here, announce)), here)
-    root, chosen = _on_board(device, transport, deadline)
+    root, chosen, environments = _on_board(device, transport, deadline)
     runtime = device.runtime or chosen
-    if runtime is None:
+    if runtime is not None and runtime in environments:
+        return Footing(root, environment(root, runtime), runtime)
+    if runtime is None or device.python is None:
         raise not_set_up(device)
-    return Footing(root, device.python or environment(root, runtime), runtime)
+    return Footing(root, device.python, runtime)
 
 
 def board_root(device: Device, transport: Transport, deadline: float) -> str:
@@ -59,9 +62,12 @@ def not_set_up(device: Device) -> ConfigError:
     return ConfigError(f"{device.name} is not set up{wanted}", f"harness setup {device.name}")
 
 
-def _on_board(device: Device, transport: Transport, deadline: float) -> tuple[str, str | None]:
-    script = f'cd && pwd && cat "{FOLDER}/{CHOSEN}" 2>/dev/null; true'
+def _on_board(device: Device, transport: Transport, deadline: float) -> tuple[str, str | None, frozenset[str]]:
+    """Return the folder of the harness on a board, the runtime that setup chose, and those with an environment."""
+    script = f'cd && pwd && cat "{FOLDER}/{CHOSEN}" 2>/dev/null; for made in {FOLDER}/runtimes/*/bin/python; do echo "$made"; done'
     lines = transport.run(["sh", "-c", script], deadline).stdout.decode(errors="replace").splitlines()
     if not lines or not PurePosixPath(lines[0]).is_absolute():
         raise RemoteFailure(device.name, "its user has no home folder", "the agent, the runtime and the models are kept there")
-    return f"{lines[0].rstrip('/')}/{FOLDER}", lines[1] if len(lines) > 1 else None
+    chosen = next((line for line in lines[1:] if "/" not in line), None)
+    environments = frozenset(PurePosixPath(line).parts[2] for line in lines[1:] if "/" in line and "*" not in line)
+    return f"{lines[0].rstrip('/')}/{FOLDER}", chosen, environments

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -157,6 +158,10 @@ class _Reader:
         if runtime is not None and runtime not in RUNTIMES:
             message = f"unknown runtime {runtime!r}{nearest(runtime, RUNTIMES)}"
             raise self.error((*where, "runtime"), message, f"runtime is one of {', '.join(RUNTIMES)}")
+        try:
+            shlex.split(table.get("become", ""))
+        except ValueError as error:
+            raise self.error((*where, "become"), f"become is no command: {error}", 'write become = "sudo -n"') from None
         if table.get("core", 0) < 0:
             raise self.error((*where, "core"), f"core is a number from 0 on, not {table['core']}")
         return Device(name, **{key: _frozen(value, _KEYS.get(key)) for key, value in table.items()})

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.convert.model import Model
-from harness.devices.footing import footing, not_set_up
+from harness.devices.footing import footing
 from harness.devices.inventory import Device
 from harness.devices.provision import agent_archive
 from harness.devices.transport import Stream, Transport, open_transport
@@ -34,7 +34,7 @@ _GOVERNOR = "performance"
 _GRACE_S = 10.0
 _ALIVE_TIMEOUT_S = 5.0
 _LINK_TIMEOUT_S = 15.0
-_LEASE_PATH = "/tmp/latency-harness.lease"  # noqa: S108 - one path for all users of a machine; the agent opens it without following links
+LEASE_PATH = "/tmp/latency-harness.lease"  # noqa: S108 - one path for all users of a machine; the agent opens it without following links
 
 _ERRORS: dict[str, type[DeviceError]] = {
     "Busy": DeviceBusy,
@@ -43,9 +43,10 @@ _ERRORS: dict[str, type[DeviceError]] = {
     "WorkerHung": TimedOut,
 }
 _HINTS = {
+    "DiskFull": "free some, or take away what the harness put there: harness setup DEVICE --remove",
     "GovernorError": (
         "the user must be let do this without a password (visudo: USER ALL=(root) NOPASSWD: /usr/bin/tee "
-        "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor), or take `become` out of devices.toml"
+        "/sys/devices/system/cpu/cpu[0-9]/cpufreq/scaling_governor), or take `become` out of devices.toml"
     ),
     "CoreError": "set `core` of this device in devices.toml to an allowed core, or ask for fewer threads",
     "ImportError": "set `runtime` or `python` of this device in devices.toml to what it has",
@@ -72,6 +73,7 @@ class Session:
         self.facts: Facts
         self.placement: Placement
         self.agent_sha256: str
+        self.holder: str | None = None
 
     @classmethod
     def open(
@@ -127,12 +129,7 @@ class Session:
         if not transport.run(["sha256sum", remote_archive], deadline).stdout.startswith(digest.encode()):
             transport.push(archive, remote_archive, deadline)
         command = [where.python, "-I", remote_archive, "serve", "--runtime", where.runtime, "--root", where.root]
-        try:
-            return transport.stream(command, deadline)
-        except RemoteFailure:
-            if device.transport == "local" or device.python is not None:
-                raise
-            raise not_set_up(device) from None
+        return transport.stream(command, deadline)
 
     def __enter__(self) -> Self:
         return self
@@ -156,19 +153,26 @@ class Session:
         text = json.dumps([facts.machine_id_sha256, facts.cpu_model, cores, facts.kernel, facts.os_build])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def acquire(self, *, token: str | None = None, wait_s: float = 20.0, waiting: Callable[[str], None] | None = None) -> None:
+    def acquire(
+        self,
+        *,
+        token: str | None = None,
+        replaces: str | None = None,
+        wait_s: float = 20.0,
+        waiting: Callable[[str], None] | None = None,
+    ) -> None:
         """Take the device's lease, and set its governor where devices.toml says how (`become`).
 
-        Sessions with the same `token` share a lease: two runtimes on one machine.
+        Sessions with the same `token` share a lease: two runtimes on one machine. `replaces` is the `holder` of a lost session with this
+        token: its agent may still measure, and is ended.
 
         Raises DeviceBusy when another session still holds it after `wait_s`, which is longer than a dead session's lease lives.
         """
         token = token or secrets.token_hex(16)
-        owner = f"{getpass.getuser()}@{platform.node()}"
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                self.request("acquire", {"path": _LEASE_PATH, "owner": owner, "token": token})
+                answer = self.request("acquire", {"path": LEASE_PATH, "owner": owner(), "token": token, "replaces": replaces})
             except DeviceBusy as busy:
                 if time.monotonic() > deadline:
                     busy.hint = "wait for it to finish: two sessions on one device would disturb each other"
@@ -178,8 +182,10 @@ class Session:
                 time.sleep(0.5)
             else:
                 break
+        self.holder = str(answer["holder"])
         if self.device.become is not None and self.placement.governor is not None:
-            self.request("govern", {"cores": self.placement.cores, "become": shlex.split(self.device.become)}, timeout_s=_START_TIMEOUT_S)
+            become = shlex.split(self.device.become)
+            self.request("govern", {"cores": self.placement.cores, "become": become}, timeout_s=_START_TIMEOUT_S)
 
     def conditions(self) -> Conditions:
         """Return how the device is now."""
@@ -255,3 +261,8 @@ class Session:
             except DeviceError:
                 # The request under way meets the same dead stream and tells of it.
                 return
+
+
+def owner() -> str:
+    """Return who measures, as others who wait for the device are told."""
+    return f"{getpass.getuser()}@{platform.node()}"

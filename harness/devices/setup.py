@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from harness.convert.reference import reference_models
 from harness.devices.board import fit, look
@@ -13,7 +14,7 @@ from harness.devices.footing import CHOSEN, board_root
 from harness.devices.inventory import Device
 from harness.devices.packages import packages_for
 from harness.devices.provision import agent_archive
-from harness.devices.session import Session
+from harness.devices.session import LEASE_PATH, Session, owner
 from harness.devices.transport import Transport, open_transport
 from harness.errors import ConfigError, RemoteFailure
 
@@ -21,6 +22,7 @@ _LOOK_TIMEOUT_S = 60.0
 _PUSH_TIMEOUT_S = 600.0
 _INSTALL_TIMEOUT_S = 600.0
 _PROOF_TIMEOUT_S = 60.0
+_LEASE = ("--lease", LEASE_PATH, "--owner", owner())
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,12 @@ def set_up(device: Device, announce: Callable[[str], None] = lambda _: None) -> 
             pushed_bytes = packages.stat().st_size
             announce(f"pushing {fitting.runtime}, {pushed_bytes / 2**20:.0f} MiB")
             remote = f"{root}/packages/{sha256}.tar.gz"
-            agent = agent_archive()
-            remote_agent = f"{root}/{agent.name}"
-            transport.push(agent, remote_agent, time.monotonic() + _PUSH_TIMEOUT_S)
+            agent = _agent(transport, root)
             transport.push(packages, remote, time.monotonic() + _PUSH_TIMEOUT_S)
             announce(f"making {into}")
-            command = [python.path, "-I", remote_agent, "install", "--packages", remote, "--sha256", sha256, "--into", into]
+            command = [python.path, "-I", agent, "install", *_LEASE, "--packages", remote, "--sha256", sha256, "--into", into]
             _run(device, transport, [*command, *([] if fitting.own_numpy else ["--system-packages"])])
-            _run(device, transport, ["rm", "-rf", f"{root}/packages"])
+            _run(device, transport, ["sh", "-c", f"rm -f {shlex.quote(remote)}; rmdir {shlex.quote(f'{root}/packages')} 2>/dev/null; true"])
         announce("running a model")
         version, delegated = _prove(replace(device, runtime=fitting.runtime))
         if device.runtime is None:
@@ -93,15 +93,28 @@ def set_up(device: Device, announce: Callable[[str], None] = lambda _: None) -> 
 
 
 def remove(device: Device) -> str:
-    """Remove all that was ever put on a board, and return the folder that is gone; there being nothing is no error."""
+    """Remove all that was ever put on a board, and return the folder that is gone; there being nothing is no error.
+
+    Raises RemoteFailure where somebody measures there, and what the transport raises.
+    """
     _check(device)
     transport = open_transport(device)
     try:
-        root = board_root(device, transport, time.monotonic() + _LOOK_TIMEOUT_S)
-        _run(device, transport, ["rm", "-rf", root])
+        deadline = time.monotonic() + _LOOK_TIMEOUT_S
+        root = board_root(device, transport, deadline)
+        if transport.run(["test", "-d", root], deadline).exit == 0:
+            (python, *_) = look(device, transport, deadline)
+            _run(device, transport, [python.path, "-I", _agent(transport, root), "remove", *_LEASE, "--root", root])
     finally:
         transport.close()
     return root
+
+
+def _agent(transport: Transport, root: str) -> str:
+    """Push the agent and return where it lies on the board."""
+    agent = agent_archive()
+    transport.push(agent, f"{root}/{agent.name}", time.monotonic() + _PUSH_TIMEOUT_S)
+    return f"{root}/{agent.name}"
 
 
 def _check(device: Device) -> None:
@@ -119,7 +132,7 @@ def _stamp(transport: Transport, into: str) -> str | None:
 def _run(device: Device, transport: Transport, command: list[str]) -> None:
     done = transport.run(command, time.monotonic() + _INSTALL_TIMEOUT_S)
     if done.exit != 0:
-        raise RemoteFailure(device.name, f"{command[0]} failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
+        raise RemoteFailure(device.name, f"{Path(command[0]).name} failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
 
 
 def _prove(device: Device) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 import secrets
 import select
 import shlex
@@ -31,15 +32,21 @@ _KILL_TIMEOUT_S = 5.0
 _GONE_TIMEOUT_S = 1.0
 _FIRST_SIGNAL, _LAST_SIGNAL = 129, 192
 
-# OpenSSH makes the login shell the leader of a process group, which the shell in its place keeps: its number names whatever the
-# command starts. What the command leaves behind ends with it, unless the server put itself into that group.
-_WRAPPER = """command -v "$1" >/dev/null 2>&1 || { echo 0; exit 127; }
-echo $$
+# The shell is to lead a process group of its own, whose number names all that the command starts: OpenSSH's login shells do, others
+# are helped by setsid. The command waits for a line, so that nothing runs whose group the harness does not know, and what it leaves
+# behind ends with it.
+_MARK = "latency-harness-group"
+_WRAPPER = f"""{{ read -r _ _ _ _ group _ </proc/$$/stat; }} 2>/dev/null
+[ -z "$group" ] || [ "$group" = $$ ] || exec setsid sh -c "$0" "$0" "$@"
+command -v "$1" >/dev/null 2>&1 || {{ echo {_MARK} 0; exit 127; }}
+echo {_MARK} $$
+read -r go || exit 1
 "$@"
 status=$?
-{ read -r _ _ _ _ group _ </proc/$$/stat; } 2>/dev/null
-[ "$group" = $$ ] && { trap '' TERM; kill -TERM 0 2>/dev/null; }
+trap '' TERM
+kill -TERM 0 2>/dev/null
 exit $status"""
+_MOST_CHATTER_LINES = 1000
 
 
 class SshTransport:
@@ -72,6 +79,7 @@ class SshTransport:
                     sftp.chmod(part, local.stat().st_mode & 0o777)
                     sftp.posix_rename(part, remote)
                 except BaseException:
+                    self.connection.forget_files()
                     with contextlib.suppress(OSError, EOFError, ssh_exception()):
                         sftp.remove(part)
                     raise
@@ -91,7 +99,7 @@ class SshTransport:
 
     def stream(self, argv: Sequence[str], deadline: float) -> SshStream:
         """Return the live process `argv`. Raises RemoteFailure if it cannot start."""
-        command = f"exec sh -c {shlex.quote(_WRAPPER)} sh {shlex.join(argv)}"
+        command = f"exec sh -c {shlex.quote(_WRAPPER)} {shlex.quote(_WRAPPER)} {shlex.join(argv)}"
         with self.connection.calling(deadline, f"cannot start {argv[0]}"):
             channel = self.connection.transport(deadline).open_session(timeout=max(0.1, deadline - time.monotonic()))
             channel.exec_command(command)
@@ -138,10 +146,28 @@ class SshStream:
         self._ended = False
 
     def begin(self, deadline: float) -> None:
-        """Read which process group the command has. Raises RemoteFailure where it was not found."""
-        self._group = int(self.receive(deadline))
+        """Learn the process group and let the command start; what the login shell prints before is passed over.
+
+        Raises RemoteFailure where the program was not found, or the login shell does not run commands.
+        """
+        said = b""
+        for _ in range(_MOST_CHATTER_LINES):
+            try:
+                line = self.receive(deadline)
+            except AgentDied as died:
+                said += bytes(self._pending)
+                words = (said or died.stderr_tail.encode()).decode(errors="replace").strip()[-500:]
+                raise RemoteFailure(self.device, f"its login shell runs no commands; it says: {words}", "try `ssh HOST true`") from died
+            if (found := re.search(rb"%b (\d+)\n\Z" % _MARK.encode(), line)) is not None:
+                self._group = int(found[1])
+                break
+            said += line
+        else:
+            raise RemoteFailure(self.device, "its login shell does not stop printing", "look at its start-up files, such as ~/.bashrc")
         if self._group == 0:
             raise RemoteFailure(self.device, f"cannot start {self._program}: not found on the board")
+        self._stderr.clear()
+        self.send(b"go\n", deadline)
 
     def send(self, line: bytes, deadline: float) -> None:
         """Write `line`. Raises AgentDied; after TimedOut the process is killed, for half a line may be out."""

@@ -1,141 +1,61 @@
-"""The way to a board over SSH, as the user's own `ssh` goes it: configuration, jump hosts, host keys, keys and agent."""
+"""The way to a board over SSH: sockets, jump hosts, host keys, keys and agent."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import re
+import logging
+import os
 import shlex
-import shutil
+import signal
 import socket
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.devices.inventory import Device
-from harness.errors import ConfigError, Offline, Unauthorized
+from harness.devices.ssh_route import Route
+from harness.errors import Offline, Unauthorized
 
 if TYPE_CHECKING:
     import paramiko
 
-_CONFIG_TIMEOUT_S = 10.0
+Opened = Callable[[Any], None]
+"""Told of each socket, process and client at once, so that they can be closed."""
+
 _KEEPALIVE_S = 2
 _UNACKNOWLEDGED_MS = 4000
 """A connection whose data stays unacknowledged for so long is over: without this a cut link hangs whoever sends."""
 
 
-@dataclass(frozen=True)
-class Route:
-    """Where to connect and as whom. `key_name` is what the host's key is filed under; `jumps` are passed through in their order."""
+def connect(device: str, route: Route, deadline: float, opened: Opened) -> paramiko.SSHClient:
+    """Return a client that is let in, its host's key known, through every host on the way.
 
-    host: str
-    port: int
-    user: str
-    key_name: str
-    known_hosts: tuple[Path, ...]
-    identities: tuple[Path, ...]
-    use_agent: bool
-    jumps: tuple[Route, ...] = ()
-    proxy_command: str | None = None
-
-
-def route_to(device: Device) -> Route:
-    """Return the way to an SSH device. Raises ConfigError where there is no OpenSSH client, which reads `~/.ssh/config`."""
-    assert device.host is not None
-    options = [] if device.ssh_config is None else ["-F", str(Path(device.ssh_config).expanduser())]
-    for flag, value in (("-p", device.port), ("-l", device.user), ("-i", device.identity)):
-        if value is not None:
-            options += [flag, str(value)]
-    return _route(device.name, device.host, options, options[:2] if device.ssh_config else [])
-
-
-def _route(device: str, host: str, options: list[str], options_of_jumps: list[str]) -> Route:
-    settings = _settings(device, host, options)
-
-    def one(key: str, default: str) -> str:
-        return settings.get(key, [default])[0]
-
-    hostname, port = one("hostname", host), int(one("port", "22"))
-    jumps: tuple[Route, ...] = ()
-    if (jump := one("proxyjump", "none")) != "none":
-        jumps = tuple(_jump(device, text, options_of_jumps) for text in jump.split(","))
-    user, command = one("user", ""), one("proxycommand", "none")
-    tokens = {"%": "%", "h": hostname, "n": host, "p": str(port), "r": user}
-    alias = one("hostkeyalias", "none")
-    own_name = hostname if port == 22 else f"[{hostname}]:{port}"
-    return Route(
-        host=hostname,
-        port=port,
-        user=user,
-        key_name=own_name if alias == "none" else alias,
-        known_hosts=tuple(
-            Path(file).expanduser() for key in ("userknownhostsfile", "globalknownhostsfile") for file in one(key, "").split()
-        ),
-        identities=tuple(path for file in settings.get("identityfile", []) if (path := Path(file).expanduser()).is_file()),
-        use_agent=one("identitiesonly", "no") != "yes",
-        jumps=jumps,
-        proxy_command=None if command == "none" else re.sub("%([%hnpr])", lambda token: tokens[token[1]], command),
-    )
-
-
-def _jump(device: str, text: str, options: list[str]) -> Route:
-    """Return the way to one host of a ProxyJump, written [user@]host[:port] or as an ssh:// address."""
-    user, _, rest = text.removeprefix("ssh://").rpartition("@")
-    host, colon, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
-    options = [*options, *(["-l", user] if user else []), *(["-p", port] if colon else [])]
-    return _route(device, (host if colon else rest).strip("[]"), options, [])
-
-
-def _settings(device: str, host: str, options: list[str]) -> dict[str, list[str]]:
-    """Return what `ssh -G` prints: it alone knows Include, Match and the rest of the user's configuration."""
-    program = shutil.which("ssh")
-    if program is None:
-        raise ConfigError(f"{device}: there is no OpenSSH client on this machine", "install it (Debian: apt install openssh-client)")
-    command = [program, "-G", *options, "--", host]
-    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_CONFIG_TIMEOUT_S)
-    if done.returncode != 0:
-        raise ConfigError(f"{device}: ssh does not take its configuration: {done.stderr.strip()}", "ssh -G HOST shows the same")
-    settings: dict[str, list[str]] = {}
-    for line in done.stdout.splitlines():
-        key, _, value = line.partition(" ")
-        settings.setdefault(key, []).append(value)
-    return settings
-
-
-def connect(device: str, route: Route, timeout_s: float, opened: Callable[[Any], None]) -> paramiko.SSHClient:
-    """Return a client that is let in, its host's key known. `opened` is told each socket and client at once, so that they can be closed.
-
-    Raises Unauthorized for an unknown or changed host key and where no key is taken, Offline where nobody answers; what paramiko and
-    the socket raise besides is the caller's to tell.
+    Raises Unauthorized for an unknown or changed host key and where no key is taken, Offline where nobody answers as an SSH server.
     """
-    import paramiko
-
     via = None
-    for jump in route.jumps:
-        via = let_in(device, jump, socket_to(device, jump, via, timeout_s, opened), timeout_s, opened)
-    sock = socket_to(device, route, via, timeout_s, opened)
-    try:
-        return let_in(device, route, sock, timeout_s, opened)
-    except paramiko.AuthenticationException as error:
-        raise Unauthorized(
-            device,
-            f"{route.user}@{route.host} takes none of your keys ({error})",
-            f"`ssh {route.user}@{route.host}` must get in without a password: ssh-copy-id puts your key there, ssh-add unlocks it",
-        ) from error
+    for hop in route.hops():
+        via = let_in(device, hop, socket_to(device, hop, via, deadline, opened), deadline, opened)
+    assert via is not None
+    return via
 
 
-def let_in(device: str, route: Route, sock: Any, timeout_s: float, opened: Callable[[Any], None]) -> paramiko.SSHClient:
-    """Return a client on `sock` that is let in, the host's key known; raises Unauthorized where it is not, and what paramiko raises."""
+def let_in(device: str, route: Route, sock: Any, deadline: float, opened: Opened) -> paramiko.SSHClient:
+    """Return a client on `sock` that is let in, the host's key known; raises Unauthorized where it is not, Offline where nobody answers."""
     import paramiko
 
+    # What paramiko logs it also raises; without a handler its tracebacks would reach the terminal.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     opened(sock)
     client = paramiko.SSHClient()
     opened(client)
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     load_known(route, client.get_host_keys())
     known = client.get_host_keys().lookup(route.key_name) is not None
+    agent_key = _agent_key(route)
+    timeout_s = left_s(deadline)
     try:
         # With a socket of its own the port serves only to find the host's key, which is filed under `key_name` already.
         client.connect(
@@ -143,7 +63,8 @@ def let_in(device: str, route: Route, sock: Any, timeout_s: float, opened: Calla
             port=22,
             username=route.user,
             sock=sock,
-            key_filename=[str(file) for file in route.identities],  # type: ignore[arg-type] # a list is taken too
+            pkey=agent_key,
+            key_filename=[str(file) for file in route.identities if file.suffix != ".pub"],  # type: ignore[arg-type] # a list is taken too
             allow_agent=route.use_agent,
             look_for_keys=False,
             timeout=timeout_s,
@@ -152,54 +73,108 @@ def let_in(device: str, route: Route, sock: Any, timeout_s: float, opened: Calla
             channel_timeout=timeout_s,
         )
     except paramiko.BadHostKeyException as error:
-        raise Unauthorized(
-            device,
-            f"the key of {route.key_name} is not the one that is known: it shows {fingerprint(error.key)}",
-            f"if the board was installed anew, forget the old key (ssh-keygen -R '{route.key_name}'), then: harness trust {device}",
-        ) from error
-    except paramiko.SSHException:
-        if not known:
+        raise changed_key(device, route, error.key) from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        transport = client.get_transport()
+        if transport is not None and transport.is_active() and not known:
             raise Unauthorized(
                 device, f"the host key of {route.key_name} is not known", f"compare it and accept it: harness trust {device}"
             ) from None
-        raise
+        if isinstance(error, paramiko.AuthenticationException) or (transport is not None and transport.is_active()):
+            raise Unauthorized(
+                device,
+                f"{route.user}@{route.host} takes none of your keys ({error})",
+                f"`ssh {route.user}@{route.host}` must get in without a password: ssh-copy-id puts your key there, ssh-add unlocks it "
+                "(the agent is the one of $SSH_AUTH_SOCK)",
+            ) from error
+        raise Offline(
+            device, f"{route.host} port {route.port} does not answer as an SSH server: {error}", "is it still starting? try `ssh` to it"
+        ) from error
     transport = client.get_transport()
     assert transport is not None
     transport.set_keepalive(_KEEPALIVE_S)
     return client
 
 
-def socket_to(device: str, route: Route, via: paramiko.SSHClient | None, timeout_s: float, opened: Callable[[Any], None]) -> Any:
+def _agent_key(route: Route) -> paramiko.PKey | None:
+    """Return the agent's key that IdentitiesOnly allows, None where the agent may offer all it has, or has none of them."""
+    import paramiko
+
+    if route.use_agent:
+        return None
+    allowed = set()
+    for file in route.identities:
+        public = file if file.suffix == ".pub" else file.with_name(f"{file.name}.pub")
+        with suppress(OSError, IndexError, ValueError):
+            allowed.add(base64.b64decode(public.read_text().split()[1]))
+    return next((key for key in paramiko.Agent().get_keys() if key.asbytes() in allowed), None)
+
+
+def changed_key(device: str, route: Route, key: paramiko.PKey) -> Unauthorized:
+    """Return the error of a host whose key is not the known one."""
+    return Unauthorized(
+        device,
+        f"the key of {route.key_name} is not the one that is known: it shows {fingerprint(key)}",
+        f"if the board was installed anew, forget the old key (ssh-keygen -R '{route.key_name}'), then: harness trust {device}",
+    )
+
+
+def socket_to(device: str, route: Route, via: paramiko.SSHClient | None, deadline: float, opened: Opened) -> Any:
     """Return a socket, or what paramiko takes for one, to the server of a route; raises Offline."""
+    import paramiko
+
+    failure: Exception
     if via is not None:
         transport = via.get_transport()
         assert transport is not None
-        return transport.open_channel("direct-tcpip", (route.host, route.port), ("127.0.0.1", 0), timeout=timeout_s)
-    if route.proxy_command is not None:
+        try:
+            return transport.open_channel("direct-tcpip", (route.host, route.port), ("127.0.0.1", 0), timeout=left_s(deadline))
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            failure = error
+    elif route.proxy_command is not None:
         return _through(device, route.proxy_command, opened)
-    try:
-        sock = socket.create_connection((route.host, route.port), timeout=timeout_s)
-    except OSError as error:
-        why = "did not answer in time" if isinstance(error, TimeoutError) else (error.strerror or str(error))
-        raise Offline(
-            device, f"cannot reach {route.host} port {route.port}: {why}", "is it switched on, on this network, and its sshd running?"
-        ) from error
-    # Paramiko leaves Nagle's algorithm on, which costs each command 40 ms.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
-    return sock
+    else:
+        try:
+            return _direct(route, deadline)
+        except OSError as error:
+            failure = error
+    why = "did not answer in time" if isinstance(failure, TimeoutError) else (getattr(failure, "strerror", None) or str(failure))
+    raise Offline(
+        device, f"cannot reach {route.host} port {route.port}: {why}", "is it switched on, on this network, and its sshd running?"
+    ) from failure
 
 
-def _through(device: str, command: str, opened: Callable[[Any], None]) -> socket.socket:
-    """Return a socket whose other end is the stdin and stdout of a ProxyCommand."""
+def _direct(route: Route, deadline: float) -> socket.socket:
+    """Return a socket to the first of the host's addresses that takes one."""
+    failure: OSError = TimeoutError()
+    for family, kind, number, _, address in socket.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, number)
+        try:
+            sock.settimeout(left_s(deadline))
+            sock.connect(address)
+            # Paramiko leaves Nagle's algorithm on, which costs each command 40 ms.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+def _through(device: str, command: str, opened: Opened) -> socket.socket:
+    """Return a socket whose other end is the stdin and stdout of a ProxyCommand, run by a shell as `ssh` runs it."""
     ours, theirs = socket.socketpair()
+    shell = os.environ.get("SHELL", "/bin/sh")
     try:
         with theirs:
-            process = subprocess.Popen(shlex.split(command), stdin=theirs.fileno(), stdout=theirs.fileno(), start_new_session=True)
+            ends = theirs.fileno()
+            process = subprocess.Popen([shell, "-c", f"exec {command}"], stdin=ends, stdout=ends, start_new_session=True)
     except OSError as error:
         ours.close()
-        raise Offline(device, f"the ProxyCommand cannot be run: {error.strerror}", command) from error
+        raise Offline(device, f"the ProxyCommand cannot be run: {error.strerror}", shlex.join([shell, "-c", command])) from error
     opened(_Process(process))
     return ours
 
@@ -209,15 +184,41 @@ class _Process:
     process: subprocess.Popen[bytes]
 
     def close(self) -> None:
-        self.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 def load_known(route: Route, keys: paramiko.HostKeys) -> None:
-    """Add the host keys that the user's files know to `keys`."""
+    """Add the host keys that the user's files know to `keys`; lines that are none are passed over, as `ssh` does."""
+    import paramiko
+    from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+
     for file in route.known_hosts:
-        if file.is_file():
-            keys.load(str(file))
+        if not file.is_file():
+            continue
+        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            entry = None
+            if line.strip() and not line.startswith(("#", "@")):
+                with suppress(paramiko.SSHException, InvalidHostKey):
+                    entry = HostKeyEntry.from_line(line.strip(), number)
+            if entry is not None and entry.key is not None:
+                for name in entry.hostnames or []:
+                    keys.add(name, entry.key.get_name(), entry.key)
+
+
+def prefer(transport: paramiko.Transport, kinds: Sequence[str]) -> None:
+    """Make a server show, of its host keys, one of a kind that is known; paramiko's own client does the same."""
+    options = transport.get_security_options()
+    known = [kind for kind in kinds if kind in options.key_types]
+    if "ssh-rsa" in kinds:
+        known += [kind for kind in ("rsa-sha2-512", "rsa-sha2-256") if kind in options.key_types]
+    options.key_types = [*known, *(kind for kind in options.key_types if kind not in known)]
+
+
+def left_s(deadline: float) -> float:
+    """Return how long it is to the deadline; a moment where it has passed."""
+    return max(0.1, deadline - time.monotonic())
 
 
 def fingerprint(key: paramiko.PKey) -> str:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harness.devices.inventory import Device
-from harness.devices.ssh_connect import connect, route_to
+from harness.devices.ssh_connect import connect
+from harness.devices.ssh_route import route_to
 from harness.devices.watchdog import Watchdog
 from harness.errors import DeviceError, RemoteFailure, TimedOut, Vanished
 
@@ -74,11 +75,13 @@ class Connection:
         """Return the connection, made now where there is none; what paramiko raises goes through `calling`."""
         with self._connecting:
             if self._transport is None:
-                timeout_s = max(0.1, deadline - time.monotonic())
-                client = connect(self.device, route_to(self._device), timeout_s, self._opened.append)
-                self._transport = client.get_transport()
+                self._transport = connect(self.device, route_to(self._device), deadline, self._open).get_transport()
         assert self._transport is not None
         return self._transport
+
+    def forget_files(self) -> None:
+        """Let go of the way to the board's files, which may have ended; the next push opens another."""
+        self._sftp = None
 
     def files(self, deadline: float) -> paramiko.SFTPClient:
         """Return the connection's way to the board's files."""
@@ -89,6 +92,11 @@ class Connection:
             assert found is not None
             self._sftp = found
         return self._sftp
+
+    def _open(self, opened: Any) -> None:
+        self._opened.append(opened)
+        if self._watchdog.bit:
+            self._cut()  # too late: whoever connects meets a closed socket
 
     def _cut(self) -> None:
         for opened in reversed(self._opened):

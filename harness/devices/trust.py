@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.devices.inventory import Device
-from harness.devices.ssh_connect import fingerprint, let_in, load_known, route_to, socket_to
-from harness.errors import ConfigError, Offline, Unauthorized
+from harness.devices.ssh_connect import changed_key, fingerprint, left_s, let_in, load_known, prefer, socket_to
+from harness.devices.ssh_route import Route, route_to
+from harness.errors import ConfigError, Offline
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -29,42 +32,58 @@ def unknown_key(device: Device) -> UnknownKey | None:
 
     Raises ConfigError for another kind of device, Unauthorized for a key that is not the known one, Offline where nobody answers.
     """
-    import paramiko
-
     if device.transport != "ssh":
         raise ConfigError(f"{device.name}: only devices reached over SSH have a host key", "nothing is to be done for this one")
-    route = route_to(device)
+    deadline = time.monotonic() + _TIMEOUT_S
     opened: list[Any] = []
     via = None
+    route = route_to(device)
     try:
-        for hop in (*route.jumps, route):
-            sock = socket_to(device.name, hop, via, _TIMEOUT_S, opened.append)
-            opened.append(sock)
-            known = paramiko.HostKeys()
-            load_known(hop, known)
-            if known.lookup(hop.key_name) is None or hop is route:
-                transport = paramiko.Transport(sock)
-                opened.append(transport)
-                transport.start_client(timeout=_TIMEOUT_S)
-                key = transport.get_remote_server_key()
-                if known.lookup(hop.key_name) is None:
-                    line = f"{hop.key_name} {key.get_name()} {key.get_base64()}"
-                    return UnknownKey(hop.key_name, fingerprint(key), line, hop.known_hosts[0])
-                if not known.check(hop.key_name, key):
-                    raise Unauthorized(
-                        device.name,
-                        f"the key of {hop.key_name} is not the one that is known: it shows {fingerprint(key)}",
-                        f"if that is right, forget the old one first: ssh-keygen -R '{hop.key_name}' -f {hop.known_hosts[0]}",
-                    )
-                return None
-            via = let_in(device.name, hop, sock, _TIMEOUT_S, opened.append)
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        raise Offline(device.name, f"its SSH server does not answer as one: {error}", "see whether `ssh` reaches it") from error
+        for hop in route.hops():
+            if (found := _shown(device.name, hop, socket_to(device.name, hop, via, deadline, opened.append), deadline, opened)) is not None:
+                return found
+            if hop is not route:
+                sock = socket_to(device.name, hop, via, deadline, opened.append)
+                via = let_in(device.name, hop, sock, deadline, opened.append)
     finally:
         for one in reversed(opened):
-            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            with contextlib.suppress(OSError, EOFError):
                 one.close()
     return None
+
+
+def _shown(device: str, hop: Route, sock: Any, deadline: float, opened: list[Any]) -> UnknownKey | None:
+    """Return the key that a host shows, None where it is the known one."""
+    import paramiko
+
+    opened.append(sock)
+    known = paramiko.HostKeys()
+    load_known(hop, known)
+    kinds = known.lookup(hop.key_name)
+    try:
+        transport = paramiko.Transport(sock)
+        opened.append(transport)
+        if kinds is not None:
+            prefer(transport, list(kinds))
+        transport.start_client(timeout=left_s(deadline))
+        key = transport.get_remote_server_key()
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise Offline(device, f"{hop.host} does not answer as an SSH server: {error}", "see whether `ssh` reaches it") from error
+    if kinds is None:
+        return UnknownKey(hop.key_name, fingerprint(key), f"{hop.key_name} {key.get_name()} {key.get_base64()}", _file(device, hop))
+    if not known.check(hop.key_name, key):
+        raise changed_key(device, hop, key)
+    return None
+
+
+def _file(device: str, hop: Route) -> Path:
+    """Return the user's file of known hosts; raises ConfigError where keys cannot be kept in it."""
+    file = hop.known_hosts[0] if hop.known_hosts else Path("none")
+    if file.name == "none" or (file.exists() and not file.is_file()):
+        raise ConfigError(
+            f"{device}: keys cannot be remembered in {file}", "name another file: UserKnownHostsFile of your SSH configuration"
+        )
+    return file
 
 
 def accept(key: UnknownKey) -> None:
@@ -72,8 +91,7 @@ def accept(key: UnknownKey) -> None:
     try:
         key.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         whole = not key.file.exists() or key.file.read_bytes()[-1:] in (b"", b"\n")
-        with key.file.open("a", encoding="utf-8") as file:
-            file.write(f"{'' if whole else chr(10)}{key.line}\n")
-        key.file.chmod(0o600)
+        with os.fdopen(os.open(key.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+            file.write(f"{'' if whole else os.linesep}{key.line}\n")
     except OSError as error:
         raise ConfigError(f"cannot write {key.file}: {error.strerror}", "see UserKnownHostsFile of your SSH configuration") from error

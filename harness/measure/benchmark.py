@@ -16,7 +16,18 @@ from secrets import token_hex
 from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import AgentDied, DeviceBusy, DeviceError, HarnessError, Offline, StoreError, TimedOut, Vanished
+from harness.errors import (
+    AgentDied,
+    DeviceBusy,
+    DeviceError,
+    HarnessError,
+    Offline,
+    ProtocolMismatch,
+    StoreError,
+    TimedOut,
+    UnstableConditions,
+    Vanished,
+)
 from harness.measure import plan, stats
 from harness.measure.result import FailedResult, Phase, Progress, Result
 from harness.measure.rig import Rig, kept_off, other_cores
@@ -257,12 +268,15 @@ class _Loop:
         while True:
             try:
                 self._rig.reopen()
-            except _LOSSES as lost:
-                if time.monotonic() > until:
-                    self._device_error = lost
-                    return
-            except HarnessError as changed:
+            except (ProtocolMismatch, UnstableConditions) as changed:
                 self._device_error = changed
+                return
+            except DeviceError as away:  # a board that starts refuses and drops connections before it takes one
+                if time.monotonic() > until:
+                    self._device_error = away
+                    return
+            except HarnessError as cleared:
+                self._device_error = cleared
                 return
             else:
                 return
@@ -271,7 +285,7 @@ class _Loop:
 
     def _lease(self, job: _Job) -> None:
         if not self._leased:
-            self._rig.session.acquire(token=self._token, waiting=lambda _: self._tell(job, "waiting"))
+            self._rig.session.acquire(token=self._token, replaces=self._rig.replaced, waiting=lambda _: self._tell(job, "waiting"))
             self._leased = True
 
     def _tell(self, job: _Job, phase: Phase) -> None:

@@ -41,6 +41,8 @@ class Rig:
         self._affinity = os.sched_getaffinity(0)
         self._announce = announce
         self.session = Session.open(device, threads=threads, announce=announce)
+        self.replaced: str | None = None
+        """The part in the lease of the agent that `reopen` followed, which may not have ended yet."""
         self._stored_session: str | None = None
         self._seen: dict[bool, tuple[Subject, list[drift.References]]] = {}
 
@@ -63,6 +65,7 @@ class Rig:
     def reopen(self) -> None:
         """Start a new session in place of one whose agent has died; raises UnstableConditions where it would measure elsewhere."""
         before = self.session.placement
+        self.replaced = self.session.holder or self.replaced
         self.close()
         self._stored_session = None
         # The agent may use the cores that its parent may use, and this thread keeps off the measured ones.

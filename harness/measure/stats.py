@@ -99,7 +99,8 @@ def limited(before: Conditions, after: Conditions) -> bool:
         return True
     if before.throttle_flags is None or after.throttle_flags is None:
         return False
-    return bool(after.throttle_flags & _LIMITED_NOW or after.throttle_flags & ~before.throttle_flags & _LIMITED_SINCE)
+    new = after.throttle_flags & ~before.throttle_flags
+    return bool((before.throttle_flags | after.throttle_flags) & _LIMITED_NOW or new & _LIMITED_SINCE)
 
 
 def shift(latencies: Floats) -> float:

@@ -27,7 +27,7 @@ def sysfs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    return tmp_path / governor.JOURNAL
+    return governor.journal_of(tmp_path, "own")
 
 
 def file(sysfs: Path, core: int) -> Path:
@@ -47,11 +47,32 @@ def test_it_is_set_and_put_back(sysfs: Path, journal: Path, become: list[str]) -
     assert not journal.exists()
 
 
-def test_a_journal_that_was_left_is_put_back_before_another_change(sysfs: Path, journal: Path) -> None:
-    set_governor((1,), "performance", [], journal, sysfs)
+def test_what_an_agent_that_is_gone_left_is_put_back(sysfs: Path, journal: Path, tmp_path: Path) -> None:
+    left = governor.journal_of(tmp_path, "gone")
+    set_governor((1,), "performance", [], left, sysfs)
     set_governor((0,), "performance", [], journal, sysfs)
+    governor.restore_left(tmp_path, journal, [])
     assert found(sysfs) == ["performance", "schedutil", "performance"]
+    assert not left.exists()
+    assert journal.exists()
+
+
+def test_what_an_agent_that_still_runs_set_stays(sysfs: Path, journal: Path, tmp_path: Path) -> None:
+    other = governor.journal_of(tmp_path, "other")
+    set_governor((1,), "performance", [], other, sysfs)
+    with subprocess.Popen(["sh", "-c", "sleep 60; true latency_agent"]) as agent:
+        other.write_text(json.dumps(json.loads(other.read_text()) | {"pid": agent.pid}))
+        governor.restore_left(tmp_path, journal, [])
+        agent.kill()
+    assert found(sysfs)[1] == "performance"
+    assert other.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"boot_id": "x"}'])
+def test_a_journal_that_was_cut_short_is_dropped(sysfs: Path, journal: Path, text: str) -> None:
+    journal.write_text(text)
     restore(journal, [])
+    assert not journal.exists()
     assert found(sysfs) == ["powersave", "schedutil", "performance"]
 
 

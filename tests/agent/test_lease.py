@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +21,9 @@ def path(tmp_path: Path) -> Path:
 def age(path: Path, seconds: float) -> None:
     """Make the lease's last heartbeat so many seconds old."""
     held = json.loads(path.read_text())
-    path.write_text(json.dumps(held | {"heartbeat_ns": time.monotonic_ns() - round(seconds * 1e9)}))
+    for holder in held["holders"].values():
+        holder["heartbeat_ns"] = time.monotonic_ns() - round(seconds * 1e9)
+    path.write_text(json.dumps(held))
 
 
 def owner(path: Path) -> str:
@@ -58,10 +63,15 @@ def test_a_refreshed_lease_is_not_taken_over(path: Path) -> None:
         Lease(path, "bob", "two").acquire()
 
 
-@pytest.mark.parametrize("changed", [{"boot_id": "another"}, {"heartbeat_ns": time.monotonic_ns() + 10**15}])
-def test_a_lease_from_before_the_last_boot_is_taken_over(path: Path, changed: dict[str, object]) -> None:
+def test_a_lease_from_before_the_last_boot_is_taken_over(path: Path) -> None:
     Lease(path, "ann", "one").acquire()
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"boot_id": "another"}))
+    Lease(path, "bob", "two").acquire()
+    age(path, -(10**6))  # a heartbeat that is still to come
+    Lease(path, "ann", "one").acquire()
+    assert owner(path) == "ann"
+    Lease(path, "ann", "one").acquire()
+    age(path, -(10**6))
     Lease(path, "bob", "two").acquire()
     assert owner(path) == "bob"
 
@@ -72,6 +82,61 @@ def test_sessions_with_one_token_share_the_lease(path: Path) -> None:
     second.acquire()
     assert first.refresh()
     assert second.refresh()
+
+
+def test_a_shared_lease_is_there_until_the_last_gives_it_back(path: Path) -> None:
+    first, second = Lease(path, "ann", "one"), Lease(path, "ann", "one")
+    first.acquire()
+    second.acquire()
+    first.release()
+    assert second.refresh()
+    with pytest.raises(Busy):
+        Lease(path, "bob", "two").acquire()
+    second.release()
+    assert not path.exists()
+
+
+def test_a_holder_that_is_replaced_has_lost_the_lease(path: Path) -> None:
+    first, second = Lease(path, "ann", "one"), Lease(path, "ann", "one")
+    first.acquire()
+    second.acquire(replaces=first.holder)
+    assert not first.refresh()
+    first.release()
+    assert second.refresh()
+    third = Lease(path, "bob", "two")
+    with pytest.raises(Busy):
+        third.acquire(replaces=second.holder)  # not without its token
+
+
+def test_the_agent_that_is_replaced_is_ended(path: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 60; true latency_agent"]) as agent, subprocess.Popen(["sleep", "60"]) as stranger:
+        for process in (agent, stranger):
+            first = Lease(path, "ann", "one")
+            first.acquire()
+            held = json.loads(path.read_text())
+            held["holders"][first.holder]["pid"] = process.pid
+            path.write_text(json.dumps(held))
+            Lease(path, "ann", "one").acquire(replaces=first.holder)
+        assert agent.wait(5) == -signal.SIGKILL
+        assert stranger.poll() is None
+        stranger.kill()
+    assert tmp_path.exists()
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_no_lease(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = Lease(path, "ann", "one")
+    lease.acquire()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("json.dump", full)
+        assert lease.refresh()
+        lease._refreshed -= EXPIRY_S
+        assert not lease.refresh()
+    assert lease.refresh()
+    assert [file.name for file in path.parent.iterdir() if file.name.startswith(f"{path.name}.") and not file.name.endswith(".lock")] == []
 
 
 def test_a_lost_lease_is_neither_refreshed_nor_released(path: Path) -> None:
@@ -95,7 +160,17 @@ def test_a_lease_that_somebody_removed_is_lost(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "null", "[]", "{}", '{"owner": "x"}', '{"owner": 1, "token": "t", "heartbeat_ns": 1, "boot_id": ""}', "\x00\x01"],
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "{}",
+        '{"owner": "x"}',
+        '{"owner": 1, "token": "t", "holders": {}, "boot_id": ""}',
+        '{"owner": "x", "token": "t", "holders": {"h": 1}, "boot_id": ""}',
+        "\x00\x01",
+    ],
 )
 def test_a_file_that_no_lease_wrote_holds_nothing(path: Path, content: str) -> None:
     path.write_text(content)

@@ -52,8 +52,9 @@ def tflite(board: Board) -> Setup:
 
 @pytest.fixture
 def inventory(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Return the inventory of the board with a runtime; a benchmark ends after three sound repetitions."""
-    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 3)
+    """Return the inventory of the board with a runtime. An emulated core takes 10 s for a repetition: a benchmark has two or three."""
+    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 2)
+    monkeypatch.setattr(plan, "MOST_FLAWED", 1)
     (tmp_path / "add.tflite").write_bytes(tiny_models.add())
 
     def write(runtime: str) -> Path:
@@ -118,30 +119,30 @@ def test_a_model_is_measured_with_the_governor_set_and_put_back(
 
 @pytest.mark.usefixtures("litert")
 def test_a_board_that_throttles_is_noticed_cooled_and_measured_again(
-    board: Board, inventory: Callable[[str], Path], tmp_path: Path
+    board: Board, inventory: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phases: list[str] = []
+    seen: list[tuple[str, int]] = []
 
     def heat(now: Progress) -> None:
-        phases.append(now.phase)
-        if now.phase == "measuring" and now.repetitions == 1 and "cooling" not in phases:
+        seen.append((now.phase, now.repetitions))
+        if seen.count(("measuring", 1)) == 2 and now.phase == "measuring":  # the second is under way, its temperature was looked at
             board.temperature_c = 92.0
         if now.phase == "cooling":
             board.temperature_c = 50.0
 
+    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 3)
     try:
         outcome = measured(inventory("ai-edge-litert"), heat)
     finally:
         board.temperature_c = 45.0
     assert isinstance(outcome, Result)
-    assert "cooling" in phases
-    assert outcome.verdict != "throttled"
+    assert ("cooling", 2) in seen
     with Store.open(tmp_path / "results") as store:
-        repetitions = store.measurement(1).repetitions
-    hot = [bool(one.data.after.cooling_state) for one in repetitions]
-    assert hot.count(True) == 1
-    frequencies = [max(chunk.frequency_khz or 0 for chunk in one.data.chunks) for one in repetitions]
-    assert min(frequencies) <= max(frequencies)
+        repetitions = [one.data for one in store.measurement(1).repetitions]
+    held_back = [bool(one.after.cooling_state) for one in repetitions]
+    assert held_back == [False, True, *[False] * (len(repetitions) - 2)]
+    khz = [one.chunks[-1].frequency_khz or 0 for one in repetitions]
+    assert khz[1] < khz[0] == khz[2]
 
 
 @pytest.mark.usefixtures("litert")
@@ -164,7 +165,13 @@ def test_a_link_that_is_cut_is_waited_for(board: Board, inventory: Callable[[str
 
 
 @pytest.mark.usefixtures("litert")
-def test_a_board_that_loses_its_power_is_waited_for(board: Board, inventory: Callable[[str], Path], tmp_path: Path) -> None:
+def test_remove_leaves_nothing(board: Board) -> None:
+    remove(board.device)
+    assert said(board.device, "ls -A $HOME; ls /tmp; pgrep -f latency_agent").split() in ([], ["latency-harness.lease.lock"])
+
+
+def test_a_board_that_loses_its_power_is_waited_for(board: Board, inventory: Callable[[str], Path]) -> None:
+    set_up(board.device)
     harmed = False
 
     def restart(now: Progress) -> None:
@@ -178,11 +185,3 @@ def test_a_board_that_loses_its_power_is_waited_for(board: Board, inventory: Cal
     outcome = measured(inventory("ai-edge-litert"), restart)
     assert isinstance(outcome, FailedResult)  # this board's disk is its memory: what was set up is gone
     assert "is not set up" in outcome.error
-    set_up(board.device)
-    assert isinstance(measured(tmp_path / "devices.toml"), Result)
-
-
-@pytest.mark.usefixtures("litert")
-def test_remove_leaves_nothing(board: Board) -> None:
-    remove(board.device)
-    assert said(board.device, "ls -A $HOME; ls /tmp; pgrep -f latency_agent").split() in ([], ["latency-harness.lease.lock"])

@@ -58,6 +58,24 @@ def test_a_changed_key_is_never_accepted_over_the_old_one(sshd: Sshd, tmp_path: 
     assert sshd.known_hosts.read_text() == before
 
 
+def test_a_key_of_another_kind_than_the_servers_first_is_known_too(sshd: Sshd, tmp_path: Path) -> None:
+    sshd.know("host_key_ecdsa")
+    assert "known and the same" in trust(tmp_path, "board").stderr
+
+
+@pytest.mark.parametrize("file", ["/dev/null", "none"])
+def test_where_no_key_can_be_remembered_none_is_asked_for(sshd: Sshd, tmp_path: Path, file: str) -> None:
+    sshd.config.write_text(sshd.config.read_text().replace(str(sshd.known_hosts), file))
+    found = trust(tmp_path, "board", "--yes")
+    assert found.exit_code == 1
+    assert "keys cannot be remembered in" in found.stderr
+
+
+def test_a_line_that_is_no_key_is_passed_over(sshd: Sshd, tmp_path: Path) -> None:
+    sshd.known_hosts.write_text(f"board ssh-ed25519 !!!\nnonsense\n{sshd.known_hosts.read_text()}")
+    assert "known and the same" in trust(tmp_path, "board").stderr
+
+
 def test_other_devices_have_no_host_key(sshd: Sshd, tmp_path: Path) -> None:
     assert sshd.port
     found = trust(tmp_path, "local")

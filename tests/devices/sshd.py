@@ -35,10 +35,12 @@ class Sshd:
         self.identity, self.known_hosts, self.config = folder / "id", folder / "known_hosts", folder / "config"
         for key in (self.identity, folder / "host_key"):
             self.make_key(key)
+        self.make_key(folder / "host_key_ecdsa", kind="ecdsa")
         (folder / "authorized_keys").write_text(self.identity.with_suffix(".pub").read_text())
         (folder / "sshd_config").write_text(f"""\
 ListenAddress {self.address}:{self.port}
 HostKey {folder}/host_key
+HostKey {folder}/host_key_ecdsa
 PidFile {folder}/pid
 AuthorizedKeysFile {folder}/authorized_keys
 PasswordAuthentication no
@@ -71,15 +73,15 @@ Host {name}
     def pid(self) -> int:
         return self._process.pid
 
-    def know(self) -> None:
-        """Put the server's key where the client looks for it."""
-        kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
+    def know(self, name: str = "host_key") -> None:
+        """Put one of the server's keys where the client looks for it."""
+        kind, key, *_ = (self.folder / f"{name}.pub").read_text().split()
         self.known_hosts.write_text(f"[{self.address}]:{self.port} {kind} {key}\n")
 
     @staticmethod
-    def make_key(path: Path) -> None:
+    def make_key(path: Path, kind: str = "ed25519") -> None:
         path.unlink(missing_ok=True)
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)], check=True, stdin=subprocess.DEVNULL)
 
     def start(self) -> None:
         if os.geteuid() == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -64,6 +65,26 @@ def test_an_environment_that_is_damaged_is_made_again(made: Setup, board: Sshd) 
     python = Path(made.folder) / "runtimes" / "ai-edge-litert" / "bin" / "python"
     python.unlink()
     assert set_up(board.device).changed
+
+
+def test_a_python_that_is_named_is_what_the_environment_is_made_of(tmp_path: Path) -> None:
+    sshd = Sshd(tmp_path / "other")
+    try:
+        named = replace(sshd.device, python=str(Path(sys.base_prefix, "bin", "python3.11")))
+        made = set_up(named)
+        assert Path(made.folder, "runtimes", made.runtime, "bin", "python").exists()
+        with Session.open(named) as session:
+            assert session.hello.runtime_version == made.runtime_version
+    finally:
+        sshd.stop()
+
+
+def test_what_somebody_measures_with_is_not_taken_away(made: Setup, board: Sshd) -> None:
+    with Session.open(board.device) as session:
+        session.acquire(wait_s=120)
+        with pytest.raises(RemoteFailure, match="is measuring"):
+            remove(board.device)
+    assert Path(made.folder).exists()
 
 
 def test_a_board_that_was_not_set_up_says_so(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.devices.ssh import SshTransport
-from harness.devices.ssh_connect import route_to
+from harness.devices.ssh_route import route_to
 from harness.devices.transport import open_transport
 from harness.errors import AgentDied, ConfigError, DeviceError, Offline, RemoteFailure, TimedOut, Unauthorized, Vanished
 from tests.devices.contract import LARGE, TransportContract, soon
@@ -192,6 +194,65 @@ def test_a_board_that_is_off_is_told(sshd: Sshd) -> None:
     sshd.stop()
     with pytest.raises(Offline, match=r"cannot reach 127\.0\.0\.1 port .*: Connection refused"):
         SshTransport(sshd.device).run(["true"], soon())
+
+
+def test_what_a_login_shell_prints_is_passed_over(sshd: Sshd) -> None:
+    (sshd.home / ".bashrc").write_text("echo welcome; echo and mind the gap >&2; printf 'no newline'\n")
+    transport = SshTransport(sshd.device)
+    done = transport.run(["sh", "-c", "echo out; echo err >&2"], soon())
+    assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
+    transport.close()
+
+
+def test_a_login_that_runs_no_commands_is_told(sshd: Sshd) -> None:
+    with (sshd.folder / "sshd_config").open("a") as file:
+        file.write("ForceCommand echo This account is currently not available.\n")
+    sshd.stop()
+    sshd.start()
+    with pytest.raises(RemoteFailure, match="runs no commands; it says: This account is currently not available"):
+        SshTransport(sshd.device).run(["true"], soon())
+
+
+def test_a_server_that_drops_connections_is_offline(sshd: Sshd) -> None:
+    sshd.stop()
+    with socket.socket() as dropping:
+        dropping.bind(("127.0.0.1", sshd.port))
+        dropping.listen()
+
+        def drop() -> None:
+            dropping.accept()[0].close()
+
+        threading.Thread(target=drop, daemon=True).start()
+        with pytest.raises(Offline, match="does not answer as an SSH server"):
+            SshTransport(sshd.device).run(["true"], soon(5))
+
+
+def test_an_agent_holds_the_key_of_an_identity(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a passphrase that `ssh-add` has unlocked, under IdentitiesOnly."""
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL) as agent:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        deadline = soon(5)
+        while not (tmp_path / "agent").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        subprocess.run(["ssh-add", "-q", str(sshd.identity)], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(sshd.identity)], check=True, stdout=subprocess.DEVNULL)
+        transport = SshTransport(sshd.device)
+        assert transport.run(["echo", "in"], soon()).stdout == b"in\n"
+        transport.close()
+        agent.terminate()
+
+
+def test_a_gate_that_is_itself_behind_a_gate_is_passed(gate: Sshd, sshd: Sshd, tmp_path: Path) -> None:
+    bastion = Sshd(tmp_path / "bastion", "bastion")
+    try:
+        ways = f"{gate.config.read_text()}  ProxyJump bastion\n{bastion.config.read_text()}"
+        sshd.config.write_text(f"{sshd.config.read_text()}  ProxyJump gate\n{ways}")
+        transport = SshTransport(sshd.device)
+        assert transport.run(["echo", "through"], soon()).stdout == b"through\n"
+        assert len(gate.sessions()) == len(bastion.sessions()) == 1
+        transport.close()
+    finally:
+        bastion.stop()
 
 
 def test_the_inventory_comes_before_the_configuration(server: Sshd) -> None:

@@ -12,10 +12,10 @@ import pytest
 from harness.devices.ssh import SshTransport
 from harness.errors import DeviceError, Offline, Vanished
 from tests.devices.contract import LARGE, soon
-from tests.devices.netns import ROOT, Namespace
+from tests.devices.netns import Namespace, allowed
 from tests.devices.sshd import Sshd
 
-pytestmark = pytest.mark.skipif(not ROOT, reason="network namespaces take root: a link is cut in tests that root runs")
+pytestmark = pytest.mark.skipif(not allowed(), reason="network namespaces take root: a link is cut in tests that root runs")
 NOTICED_S = 15.0
 
 
