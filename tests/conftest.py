@@ -1,9 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
+
+MEASURING = ("cli", "devices", "measure")
+"""Folders whose tests take the lease of this machine: one process runs them, for who waits for it long is told that it is busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each folder to one of the processes that share the work, those that measure to the same."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group("measuring" if folder in MEASURING else folder))
+
 
 # Runs on a shared machine pause; an example that took long is no failure.
 hypothesis.settings.register_profile("harness", deadline=None)

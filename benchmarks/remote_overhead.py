@@ -1,0 +1,86 @@
+"""What a board over SSH costs beside this machine itself: the wall time of many small models, in one invocation each, in turn.
+
+The board is this machine behind an OpenSSH server on loopback, with the same Python and runtime, so that the way there is all that differs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import figures
+from harness.convert.direct import write_block
+from harness.networks.catalogue import space_named
+from harness.networks.space import unique_blocks
+from tests.devices.sshd import Sshd
+
+GOAL = 1.1
+MODELS = 50
+INVENTORY = """\
+default = "local"
+[devices.local]
+transport = "local"
+[devices.board]
+transport = "ssh"
+host = "board"
+ssh_config = "{config}"
+runtime = "ai-edge-litert"
+python = "{python}"
+"""
+
+
+def main() -> None:
+    """Take the rounds that are missing, then report."""
+    options = figures.arguments(__doc__, count=3)
+    state = figures.State("remote_overhead", options)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        files = models(folder)
+        sshd = Sshd(folder / "board")
+        inventory = folder / "devices.toml"
+        inventory.write_text(INVENTORY.format(config=sshd.config, python=sys.executable))
+        try:
+            for _ in range(len(state.rows("round")), options.count):
+                with figures.turn():
+                    state.add("round", **{f"{device}_s": wall_s(device, inventory, files) for device in ("local", "board")})
+        finally:
+            sshd.stop()
+    local_s, board_s = (statistics.median(state.column("round", f"{device}_s")) for device in ("local", "board"))
+    figures.finish(
+        options,
+        figure=f"{MODELS} models on a board over SSH: {board_s:.0f} s, {board_s / local_s:.2f} times this machine",
+        compared=f"local {local_s:.0f} s, medians of {options.count} in turn",
+        goal=f"{GOAL} or less",
+        met=board_s / local_s <= GOAL,
+        commits=state.commits(),
+    )
+
+
+def models(folder: Path) -> list[Path]:
+    """Return so many different small models: single blocks of the MnasNet space."""
+    files = []
+    for number, (block, shapes) in enumerate(itertools.islice(unique_blocks(space_named("mnasnet")), MODELS)):
+        file = folder / f"block-{number:02}.tflite"
+        file.write_bytes(write_block(block, shapes))
+        files.append(file)
+    return files
+
+
+def wall_s(device: str, inventory: Path, files: list[Path]) -> float:
+    """Return how long one invocation takes to measure the models on a device, with no more than is prescribed for each."""
+    with tempfile.TemporaryDirectory() as results:
+        options = ["--device", device, "--inventory", str(inventory), "--results", results, "--interval", "50%", "--json"]
+        begin = time.perf_counter()
+        told = figures.output([str(Path(sys.executable).parent / "harness"), "bench", *map(str, files), *options])
+        took_s = time.perf_counter() - begin
+        assert len(json.loads(told)) == MODELS
+        return took_s
+
+
+if __name__ == "__main__":
+    main()
