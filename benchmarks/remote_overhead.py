@@ -5,7 +5,6 @@ The board is this machine behind an OpenSSH server on loopback, with the same Py
 
 from __future__ import annotations
 
-import itertools
 import json
 import statistics
 import sys
@@ -13,10 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import figures
-from harness.convert.direct import write_block
-from harness.networks.catalogue import space_named
-from harness.networks.space import unique_blocks
+from benchmarks import figures, rigs
 from tests.devices.sshd import Sshd
 
 GOAL = 1.1
@@ -40,7 +36,7 @@ def main() -> None:
     state = figures.State("remote_overhead", options)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        files = models(folder)
+        files = rigs.block_files(folder, MODELS)
         sshd = Sshd(folder / "board")
         inventory = folder / "devices.toml"
         inventory.write_text(INVENTORY.format(config=sshd.config, python=sys.executable))
@@ -59,16 +55,6 @@ def main() -> None:
         met=board_s / local_s <= GOAL,
         commits=state.commits(),
     )
-
-
-def models(folder: Path) -> list[Path]:
-    """Return so many different small models: single blocks of the MnasNet space."""
-    files = []
-    for number, (block, shapes) in enumerate(itertools.islice(unique_blocks(space_named("mnasnet")), MODELS)):
-        file = folder / f"block-{number:02}.tflite"
-        file.write_bytes(write_block(block, shapes))
-        files.append(file)
-    return files
 
 
 def wall_s(device: str, inventory: Path, files: list[Path]) -> float:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
 from harness.convert.converter import Converter
+from harness.convert.direct import write_block
 from harness.convert.model import Model
 from harness.devices.inventory import load_inventory
 from harness.measure import plan, stats
 from harness.measure.rig import Rig, kept_off, other_cores
 from harness.measure.store import Store
+from harness.networks.catalogue import space_named
+from harness.networks.space import unique_blocks
 from latency_agent.cores import place, read_cores
 
 _TIMEOUT_S = 130.0
@@ -28,6 +32,16 @@ def models(names: Sequence[str | Path]) -> list[Model]:
     """Return the models, converted where need be."""
     with Converter(cores=other_cores((measuring_core(),))) as converter:
         return [future.result() for future in [converter.submit(name) for name in names]]
+
+
+def block_files(folder: Path, count: int) -> list[Path]:
+    """Return so many different small models: single blocks of the MnasNet space, written into a folder."""
+    files = []
+    for number, (block, shapes) in enumerate(islice(unique_blocks(space_named("mnasnet")), count)):
+        file = folder / f"block-{number:02}.tflite"
+        file.write_bytes(write_block(block, shapes))
+        files.append(file)
+    return files
 
 
 @contextmanager

@@ -20,13 +20,18 @@ _START_TIMEOUT_S = 10.0
 
 
 class Sshd:
-    """A server in a folder; `device` reaches it by the client configuration written there, under the host alias `board`."""
+    """A server in a folder; `device` reaches it by the client configuration written there, under the host alias `board`.
 
-    def __init__(self, folder: Path, name: str = "board", net: Namespace | None = None) -> None:
+    With `own_tmp` it has a /tmp of its own, and so a lease of its own; its folder must then lie elsewhere.
+    """
+
+    def __init__(self, folder: Path, name: str = "board", net: Namespace | None = None, *, own_tmp: bool = False) -> None:
         program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program is not None, INSTALL
         self.folder, self.home, self.name, self._program = folder, folder / "home", name, program
         self._inside = [] if net is None else ["ip", "netns", "exec", net.name]
+        if own_tmp:
+            self._inside += ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh"]
         self.address = "127.0.0.1" if net is None else net.address
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
