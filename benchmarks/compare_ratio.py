@@ -5,18 +5,19 @@ from __future__ import annotations
 import statistics
 
 from benchmarks import figures
+from harness.measure.alternation import PROCESSES
 
 GOAL = 0.005
 
 
 def main() -> None:
     """Take the invocations that are missing, then compare the variations."""
-    options = figures.arguments(__doc__, model="mobilenet_v2", against="mobilenet_v2:width=0.75", count=20)
-    state = figures.State("compare_ratio", options, model=options.model, against=options.against)
+    options = figures.arguments(__doc__, model="mobilenet_v2", against="mobilenet_v2:width=0.75", count=20, processes=PROCESSES)
+    state = figures.State(f"compare_ratio_{options.processes}", options, model=options.model, against=options.against)
     state.set_up(options.model)
     for _ in range(len(state.rows("round")), options.count):
         with figures.turn():
-            compared = state.harness("compare", options.model, options.against)
+            compared = state.harness("compare", options.model, options.against, "--processes", str(options.processes))
             a, b = state.bench(options.model), state.bench(options.against)
         state.add(
             "round",
