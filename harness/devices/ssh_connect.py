@@ -54,7 +54,7 @@ def let_in(device: str, route: Route, sock: Any, deadline: float, opened: Opened
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     load_known(route, client.get_host_keys())
     known = client.get_host_keys().lookup(route.key_name) is not None
-    agent_key = _agent_key(route)
+    agent_key = _agent_key(route, opened)
     timeout_s = left_s(deadline)
     try:
         # With a socket of its own the port serves only to find the host's key, which is filed under `key_name` already.
@@ -96,7 +96,7 @@ def let_in(device: str, route: Route, sock: Any, deadline: float, opened: Opened
     return client
 
 
-def _agent_key(route: Route) -> paramiko.PKey | None:
+def _agent_key(route: Route, opened: Opened) -> paramiko.PKey | None:
     """Return the agent's key that IdentitiesOnly allows, None where the agent may offer all it has, or has none of them."""
     import paramiko
 
@@ -107,7 +107,9 @@ def _agent_key(route: Route) -> paramiko.PKey | None:
         public = file if file.suffix == ".pub" else file.with_name(f"{file.name}.pub")
         with suppress(OSError, IndexError, ValueError):
             allowed.add(base64.b64decode(public.read_text().split()[1]))
-    return next((key for key in paramiko.Agent().get_keys() if key.asbytes() in allowed), None)
+    agent = paramiko.Agent()
+    opened(agent)
+    return next((key for key in agent.get_keys() if key.asbytes() in allowed), None)
 
 
 def changed_key(device: str, route: Route, key: paramiko.PKey) -> Unauthorized:
