@@ -266,6 +266,7 @@ class _Loop:
         self._leased = False
         until = time.monotonic() + RETURN_LIMIT_S
         while True:
+            self._tell(job, "waiting")
             try:
                 self._rig.reopen()
             except (ProtocolMismatch, UnstableConditions) as changed:
@@ -280,7 +281,6 @@ class _Loop:
                 return
             else:
                 return
-            self._tell(job, "waiting")
             time.sleep(_RETURN_STEP_S)
 
     def _lease(self, job: _Job) -> None:

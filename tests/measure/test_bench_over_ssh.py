@@ -58,11 +58,9 @@ class Harm:
 
     def __init__(self, harm: Callable[[], object]) -> None:
         self._harm = harm
-        self.waited = False
         self.done = False
 
     def __call__(self, now: Progress) -> None:
-        self.waited |= now.phase == "waiting"
         if now.phase == "measuring" and now.repetitions == 1 and not self.done:
             self.done = True
             self._harm()
@@ -98,18 +96,18 @@ def test_what_is_lost_under_way_is_measured_again(sshd: Sshd, tmp_path: Path, fa
 
 
 def test_a_board_that_comes_back_late_is_waited_for(sshd: Sshd, tmp_path: Path) -> None:
-    def stop() -> None:
-        sshd.stop()
-        harm.waited = False
+    harm = Harm(sshd.stop)
+    waited = 0
 
     def progress(now: Progress) -> None:
+        nonlocal waited
         harm(now)
-        if harm.done and harm.waited:
-            harm.waited = False
+        waited += harm.done and now.phase == "waiting"
+        if waited == 2 and now.phase == "waiting":  # once it was there in vain
             sshd.start()
 
-    harm = Harm(stop)
     assert isinstance(measured(tmp_path, progress), Result)
+    assert waited >= 2
 
 
 def test_a_board_that_does_not_come_back_ends_the_run_and_nothing_is_lost(
