@@ -6,15 +6,16 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-MEASURING = ("cli", "devices", "measure")
-"""Folders whose tests take the lease of this machine: one process runs them, for who waits for it long is told that it is busy."""
+MEASURING = ("cli", "measure", "test_setup.py", "test_survey.py")
+"""Folders and files whose tests take the lease of this machine: one process runs them, for who waits for it long is told that it is busy."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each folder to one of the processes that share the work, those that measure to the same."""
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group("measuring" if folder in MEASURING else folder))
+        parts = item.path.relative_to(Path(__file__).parent).parts
+        item.add_marker(pytest.mark.xdist_group("measuring" if set(MEASURING).intersection(parts) else parts[0]))
 
 
 # Runs on a shared machine pause; an example that took long is no failure.
@@ -28,4 +29,5 @@ def _apart_from_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("HARNESS_DEVICES", raising=False)
+        patch.delenv("COLUMNS", raising=False)
         yield

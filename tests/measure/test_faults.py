@@ -127,22 +127,41 @@ def test_no_process_is_left(faults: Done) -> None:
     assert not [pid for pid in faults.workers if running(pid)]
 
 
-def test_the_death_of_the_agent_costs_one_model(tmp_path: Path) -> None:
-    first, second = write(tmp_path, first=sigmoids(1), second=sigmoids(3))
+def kill_agent(killed: list[int]) -> None:
+    """Kill the agent that runs now, and note it."""
+    found = [pid for pid in children(os.getpid()) if "serve" in Path(f"/proc/{pid}/cmdline").read_text()]
+    for pid in found:
+        os.kill(pid, 9)
+    killed += found
+
+
+def test_the_death_of_the_agent_costs_nothing_that_was_measured(tmp_path: Path) -> None:
     killed: list[int] = []
 
     def kill(news: Progress) -> None:
         if news.phase == "measuring" and not killed:
-            killed.extend(pid for pid in children(os.getpid()) if "serve" in Path(f"/proc/{pid}/cmdline").read_text())
-            for pid in killed:
-                os.kill(pid, 9)
+            kill_agent(killed)
 
-    found = bench([first, second], max_time_s=0.1, results=tmp_path / "results", progress=kill)
+    found = bench(write(tmp_path, first=sigmoids(1), second=sigmoids(3)), max_time_s=0.1, results=tmp_path / "results", progress=kill)
     assert len(killed) == 1
-    (failed,) = [result for result in found if isinstance(result, FailedResult)]
+    assert [result.core for result in found if isinstance(result, Result)] == [max(os.sched_getaffinity(0))] * 2
+    with Store.open(tmp_path / "results", read_only=True) as store:
+        assert [row.outcome for row in store.rows()] == ["measured"] * 2
+
+
+def test_a_model_that_loses_its_agent_again_and_again_fails_alone(tmp_path: Path) -> None:
+    first, second = write(tmp_path, first=sigmoids(1), second=sigmoids(3))
+    killed: list[int] = []
+
+    def kill(news: Progress) -> None:
+        if news.phase == "measuring" and news.model == str(first):
+            kill_agent(killed)
+
+    failed, measured = bench([first, second], max_time_s=0.1, results=tmp_path / "results", progress=kill)
+    assert len(killed) == 3
+    assert isinstance(failed, FailedResult)
     assert "SIGKILL" in failed.error
-    (measured,) = [result for result in found if isinstance(result, Result)]
-    assert measured.core == max(os.sched_getaffinity(0))
+    assert isinstance(measured, Result)
     with Store.open(tmp_path / "results", read_only=True) as store:
         (row,) = [row for row in store.rows() if row.outcome == "failed"]
     assert row.failure is not None
