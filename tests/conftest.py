@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 
 MEASURING = ("cli", "measure", "test_setup.py", "test_survey.py")
-"""Folders and files whose tests take the lease of this machine: one process runs them, for who waits for it long is told that it is busy."""
+"""Folders and files whose tests take the lease of this machine: one process runs them, for who waits long for it is told so."""
 
 
 @pytest.hookimpl(tryfirst=True)
