@@ -49,7 +49,7 @@ types: $(READY)
 
 unit: $(READY)
 	$(call needs,sshd:openssh-server ssh:openssh-client ip:iproute2)
-	$(BIN)/pytest --ignore tests/board -n 2
+	$(BIN)/pytest --ignore tests/board
 
 # A whole arm64 board under emulation, made of Debian's packages into .board.
 test-board: $(READY)

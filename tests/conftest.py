@@ -1,22 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
-
-MEASURING = ("cli", "measure", "test_setup.py", "test_survey.py")
-"""Folders and files whose tests take the lease of this machine: one process runs them, for who waits long for it is told so."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each folder to one of the processes that share the work, those that measure to the same."""
-    for item in items:
-        parts = item.path.relative_to(Path(__file__).parent).parts
-        item.add_marker(pytest.mark.xdist_group("measuring" if set(MEASURING).intersection(parts) else parts[0]))
-
 
 # Runs on a shared machine pause; an example that took long is no failure.
 hypothesis.settings.register_profile("harness", deadline=None)

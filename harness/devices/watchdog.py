@@ -21,6 +21,7 @@ class Watchdog:
         self._deadlines: dict[int, float] = {}
         self._number = 0
         self._watching = False
+        self._wakes_at = 0.0
         self.bit = False
 
     @contextmanager
@@ -29,12 +30,11 @@ class Watchdog:
         with self._changed:
             self._number += 1
             number = self._number
-            earliest = deadline < min(self._deadlines.values(), default=float("inf"))
             self._deadlines[number] = deadline
             if not self._watching:
                 self._watching = True
                 threading.Thread(target=self._watch, daemon=True, name=f"{self._name} watchdog").start()
-            elif earliest:
+            elif deadline < self._wakes_at:  # else it looks in time, and a call is not held up by its waking
                 self._changed.notify()
         try:
             yield
@@ -43,24 +43,24 @@ class Watchdog:
                 del self._deadlines[number]
 
     def _watch(self) -> None:
-        idle_until = 0.0
+        idle_since = time.monotonic()
         with self._changed:
             while not self.bit:
                 now = time.monotonic()
                 first = min(self._deadlines.values(), default=None)
-                if first is None:
-                    idle_until = idle_until or now + _IDLE_S
-                    if now >= idle_until:
-                        self._watching = False
-                        return
-                    self._changed.wait(idle_until - now)
-                elif first > now:
-                    idle_until = 0.0
-                    self._changed.wait(min(first - now, _IDLE_S))
-                else:
+                if first is not None:
+                    idle_since = now
+                elif now - idle_since >= _IDLE_S:
+                    break
+                if first is not None and first <= now:
                     self.bit = True
+                else:
+                    self._wakes_at = min(now + _IDLE_S, first or now + _IDLE_S)
+                    self._changed.wait(self._wakes_at - now)
             self._watching = False
-        self._cut()
+        if self.bit:
+            self._cut()
 
 
 _IDLE_S = 60.0
+"""A thread that has had nothing to watch for so long ends."""
