@@ -30,7 +30,8 @@ python = "{python}"
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 3)
+    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 2)
+    monkeypatch.setattr(plan, "MOST_FLAWED", 1)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ class Harm:
 def test_a_board_is_measured_as_this_machine_is(sshd: Sshd, tmp_path: Path) -> None:
     outcome = measured(tmp_path)
     assert isinstance(outcome, Result)
-    assert (outcome.device, outcome.processes >= 3) == ("board", True)
+    assert (outcome.device, outcome.processes >= 2) == ("board", True)
     assert agents(sshd) == []
     assert len(list((sshd.home / ".latency-harness" / "models").iterdir())) == 3
 
