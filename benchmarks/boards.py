@@ -14,25 +14,17 @@ import sysconfig
 import time
 import venv
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import figures, rigs
 from tests.devices.netns import Namespace
-from tests.devices.sshd import Sshd
+from tests.devices.sshd import Sshd, inventory
 
 BOARDS = 4
 MODELS = 8
 GOAL = 3.8
 SLEEP_S = 0.005
-INVENTORY = """\
-default = "{name}"
-[devices.{name}]
-transport = "ssh"
-host = "{name}"
-ssh_config = "{config}"
-runtime = "ai-edge-litert"
-python = "{python}"
-"""
 SLEEPY = f"""\
 import time
 from ai_edge_litert import interpreter
@@ -61,7 +53,7 @@ def main() -> None:
             stack.callback(net.close)
             sshd = Sshd(folder / f"board{number}", f"board{number}", net=net, own_tmp=True)
             stack.callback(sshd.stop)
-            (sshd.folder / "devices.toml").write_text(INVENTORY.format(name=sshd.name, config=sshd.config, python=python))
+            (sshd.folder / "devices.toml").write_text(inventory(replace(sshd.device, runtime="ai-edge-litert", python=str(python))))
             names.append(sshd.folder)
         files = rigs.block_files(folder, MODELS)
         for _ in range(len(state.rows("round")), options.count):

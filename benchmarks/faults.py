@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import figures
 from harness.measure.store import Store
 from tests.cli import tiny_models
 from tests.devices.netns import Namespace
-from tests.devices.sshd import Sshd
+from tests.devices.sshd import Sshd, inventory
 
 LONGEST_S = 240.0
 ORPHANS_S = 40.0
@@ -29,15 +30,6 @@ ORPHANS_S = 40.0
 AWAY_S = (0.5, 25.0)
 """A link may be away for a moment that TCP mends, or for longer than the agent waits."""
 SPREAD_S = 12.0
-INVENTORY = """\
-default = "board"
-[devices.board]
-transport = "ssh"
-host = "board"
-ssh_config = "{config}"
-runtime = "ai-edge-litert"
-python = "{python}"
-"""
 
 
 class Board:
@@ -116,7 +108,7 @@ def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
     try:
         if name == "disk full":
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(board.sshd.home)], check=True)
-        (folder / "devices.toml").write_text(INVENTORY.format(config=board.sshd.config, python=sys.executable))
+        (folder / "devices.toml").write_text(inventory(replace(board.sshd.device, runtime="ai-edge-litert", python=sys.executable)))
         (folder / "add.tflite").write_bytes(tiny_models.add())
         began = time.monotonic()
         process = bench(folder)

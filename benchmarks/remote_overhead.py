@@ -10,24 +10,15 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import figures, rigs
-from tests.devices.sshd import Sshd
+from harness.devices.inventory import Device
+from tests.devices.sshd import Sshd, inventory
 
 GOAL = 1.1
 MODELS = 50
-INVENTORY = """\
-default = "local"
-[devices.local]
-transport = "local"
-[devices.board]
-transport = "ssh"
-host = "board"
-ssh_config = "{config}"
-runtime = "ai-edge-litert"
-python = "{python}"
-"""
 
 
 def main() -> None:
@@ -38,12 +29,13 @@ def main() -> None:
         folder = Path(made)
         files = rigs.block_files(folder, MODELS)
         sshd = Sshd(folder / "board")
-        inventory = folder / "devices.toml"
-        inventory.write_text(INVENTORY.format(config=sshd.config, python=sys.executable))
+        listed = folder / "devices.toml"
+        board = replace(sshd.device, runtime="ai-edge-litert", python=sys.executable)
+        listed.write_text(inventory(Device("local"), board))
         try:
             for _ in range(len(state.rows("round")), options.count):
                 with figures.turn():
-                    state.add("round", **{f"{device}_s": wall_s(device, inventory, files) for device in ("local", "board")})
+                    state.add("round", **{f"{device}_s": wall_s(device, listed, files) for device in ("local", "board")})
         finally:
             sshd.stop()
     local_s, board_s = (statistics.median(state.column("round", f"{device}_s")) for device in ("local", "board"))
@@ -57,10 +49,10 @@ def main() -> None:
     )
 
 
-def wall_s(device: str, inventory: Path, files: list[Path]) -> float:
+def wall_s(device: str, listed: Path, files: list[Path]) -> float:
     """Return how long one invocation takes to measure the models on a device, with no more than is prescribed for each."""
     with tempfile.TemporaryDirectory() as results:
-        options = ["--device", device, "--inventory", str(inventory), "--results", results, "--interval", "50%", "--json"]
+        options = ["--device", device, "--inventory", str(listed), "--results", results, "--interval", "50%", "--json"]
         begin = time.perf_counter()
         told = figures.output([str(Path(sys.executable).parent / "harness"), "bench", *map(str, files), *options])
         took_s = time.perf_counter() - begin

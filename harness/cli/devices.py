@@ -25,7 +25,7 @@ def devices(*, watch: bool, as_json: bool, inventory: Path | None) -> None:
         raise click.UsageError("--watch draws a table; without it, --json prints once.")
     from harness.devices.inventory import load_inventory
     from harness.devices.survey import survey
-    from harness.report import table
+    from harness.report import device_tables
     from harness.report.encode import to_json
 
     listed = load_inventory(inventory).devices
@@ -33,13 +33,13 @@ def devices(*, watch: bool, as_json: bool, inventory: Path | None) -> None:
         options.print_json([_without_secrets(to_json(one)) for one in survey(listed)])
         return
     if not watch:
-        options.console().print(table.devices_table(survey(listed)))
+        options.console().print(device_tables.devices_table(survey(listed)))
         return
     from rich.live import Live
 
     with Live(console=options.console(), auto_refresh=False) as live:
         while True:
-            live.update(table.devices_table(survey(listed)), refresh=True)
+            live.update(device_tables.devices_table(survey(listed)), refresh=True)
             time.sleep(_EVERY_S)
 
 

@@ -20,11 +20,11 @@ def doctor(device: str | None, as_json: bool, inventory: Path | None) -> None:
     is checked. A check marked ? is one that the device does not tell.
     """
     from harness.measure.doctor import doctor as examine
-    from harness.report import table
+    from harness.report import device_tables
     from harness.report.encode import to_json
 
     checks = examine(device, inventory=inventory)
     if as_json:
         options.print_json(to_json(checks))
     else:
-        options.console().print(table.checks_table(checks))
+        options.console().print(device_tables.checks_table(checks))

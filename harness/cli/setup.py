@@ -22,7 +22,7 @@ def setup(device: str, *, remove: bool, as_json: bool, inventory: Path | None) -
     """
     from harness.devices import setup as boards
     from harness.devices.inventory import load_inventory
-    from harness.report import table
+    from harness.report import device_tables
     from harness.report.encode import to_json
 
     found = load_inventory(inventory).device(device)
@@ -34,4 +34,4 @@ def setup(device: str, *, remove: bool, as_json: bool, inventory: Path | None) -
     if as_json:
         options.print_json(to_json(made))
     else:
-        options.console().print(table.setup_table(made))
+        options.console().print(device_tables.setup_table(made))

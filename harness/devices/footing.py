@@ -42,7 +42,7 @@ def footing(device: Device, transport: Transport, deadline: float, announce: Cal
     if runtime is not None and runtime in environments:
         return Footing(root, environment(root, runtime), runtime)
     if runtime is None or device.python is None:
-        raise not_set_up(device)
+        raise _not_set_up(device)
     return Footing(root, device.python, runtime)
 
 
@@ -56,8 +56,7 @@ def environment(root: str, runtime: str) -> str:
     return f"{root}/runtimes/{runtime}/bin/python"
 
 
-def not_set_up(device: Device) -> ConfigError:
-    """Return the error of a board that has no environment for its runtime."""
+def _not_set_up(device: Device) -> ConfigError:
     wanted = "" if device.runtime is None else f" for {device.runtime}"
     return ConfigError(f"{device.name} is not set up{wanted}", f"harness setup {device.name}")
 

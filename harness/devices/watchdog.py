@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+_IDLE_S = 60.0
+"""A thread that has had nothing to watch for so long ends."""
+
 
 class Watchdog:
     """Calls `cut`, once, when a guarded call outlives its deadline: `cut` takes the connection away that the call waits on.
@@ -60,7 +63,3 @@ class Watchdog:
             self._watching = False
         if self.bit:
             self._cut()
-
-
-_IDLE_S = 60.0
-"""A thread that has had nothing to watch for so long ends."""

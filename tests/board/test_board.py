@@ -19,18 +19,9 @@ from harness.measure.result import FailedResult, Progress, Result
 from harness.measure.store import Store
 from tests.board.board import BIG, Board
 from tests.cli import tiny_models
+from tests.devices.sshd import inventory as inventory_of
 
 IMAGES = Path(__file__).parents[2] / ".board"
-INVENTORY = """\
-default = "board"
-[devices.board]
-transport = "ssh"
-host = "board"
-ssh_config = "{config}"
-runtime = "{runtime}"
-become = "env"
-temperature_limit_c = 75
-"""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +51,7 @@ def inventory(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     def write(runtime: str) -> Path:
         path = tmp_path / "devices.toml"
-        path.write_text(INVENTORY.format(config=board.folder / "config", runtime=runtime))
+        path.write_text(inventory_of(replace(board.device, runtime=runtime, become="env", temperature_limit_c=75.0)))
         return path
 
     return write

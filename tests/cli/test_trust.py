@@ -9,21 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli.main import cli
-from tests.devices.sshd import Sshd
+from harness.devices.inventory import Device
+from tests.devices.sshd import Sshd, inventory
 
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     started = Sshd(tmp_path / "board")
-    (tmp_path / "devices.toml").write_text(f"""\
-default = "board"
-[devices.local]
-transport = "local"
-[devices.board]
-transport = "ssh"
-host = "board"
-ssh_config = "{started.config}"
-""")
+    (tmp_path / "devices.toml").write_text(inventory(started.device, Device("local")))
     yield started
     started.stop()
 

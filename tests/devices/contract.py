@@ -55,6 +55,16 @@ class TransportContract:
         transport.push(payload, f"{remote}/file", soon())
         assert self.read(transport, f"{remote}/file") == b""
 
+    def test_push_keeps_permissions(self, transport: Transport, remote: str, payload: Path) -> None:
+        payload.chmod(0o750)
+        transport.push(payload, f"{remote}/file", soon())
+        assert transport.run(["stat", "-c", "%a", f"{remote}/file"], soon()).stdout == b"750\n"
+
+    def test_push_of_a_file_that_is_not_there_fails(self, transport: Transport, remote: str, tmp_path: Path) -> None:
+        with pytest.raises(RemoteFailure, match="No such file"):
+            transport.push(tmp_path / "missing", f"{remote}/file", soon())
+        assert transport.run(["ls", "-A", remote], soon()).stdout == b""
+
     def test_push_that_runs_out_of_time_leaves_the_old_file(self, transport: Transport, remote: str, payload: Path, tmp_path: Path) -> None:
         old = tmp_path / "old"
         old.write_bytes(b"old")
@@ -83,6 +93,20 @@ class TransportContract:
 
     def test_run_has_no_input(self, transport: Transport) -> None:
         assert transport.run(["cat"], soon()).stdout == b""
+
+    def test_a_program_that_is_not_there_fails(self, transport: Transport) -> None:
+        for start in (transport.run, transport.stream):
+            with pytest.raises(RemoteFailure, match=r"cannot start no-such-program: (No such file|not found)"):
+                start(["no-such-program"], soon())
+
+    def test_a_signal_is_named(self, transport: Transport) -> None:
+        assert transport.run(["sh", "-c", "kill -SEGV $$"], soon()).exit == -11
+        stream = transport.stream(["sh", "-c", "kill -SEGV $$"], soon())
+        with pytest.raises(AgentDied, match="SIGSEGV"):
+            stream.receive(soon())
+
+    def test_what_a_command_leaves_behind_ends_with_it(self, transport: Transport) -> None:
+        assert ends(transport, transport.run(["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"], soon()).stdout)
 
     def test_run_ends_at_its_deadline_with_all_its_children(self, transport: Transport, remote: str) -> None:
         begin = time.monotonic()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from dataclasses import fields
 from pathlib import Path
 
 from harness.devices.inventory import Device
@@ -17,6 +19,16 @@ from tests.devices.netns import Namespace
 
 INSTALL = "the tests need OpenSSH's server (Debian: apt install openssh-server)"
 _START_TIMEOUT_S = 10.0
+
+
+def inventory(*devices: Device) -> str:
+    """Return the text of a devices.toml with these devices, the first of them the default."""
+    tables = [f'default = "{devices[0].name}"']
+    for device in devices:
+        keys = {field.name: getattr(device, field.name) for field in fields(device) if field.name not in ("name", "tags")}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
+        tables.append("\n".join([f"[devices.{device.name}]", *lines]))
+    return "\n".join(tables) + "\n"
 
 
 class Sshd:

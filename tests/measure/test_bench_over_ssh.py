@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,7 @@ from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress, Result
 from harness.measure.store import Store
 from tests.cli import tiny_models
-from tests.devices.sshd import Sshd
-
-INVENTORY = """\
-default = "board"
-[devices.board]
-transport = "ssh"
-host = "board"
-ssh_config = "{config}"
-runtime = "ai-edge-litert"
-python = "{python}"
-"""
+from tests.devices.sshd import Sshd, inventory
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +28,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     started = Sshd(tmp_path / "board")
-    (tmp_path / "devices.toml").write_text(INVENTORY.format(config=started.config, python=sys.executable))
+    (tmp_path / "devices.toml").write_text(inventory(replace(started.device, runtime="ai-edge-litert", python=sys.executable)))
     (tmp_path / "add.tflite").write_bytes(tiny_models.add())
     yield started
     started.stop()

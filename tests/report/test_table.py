@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from harness.measure.result import VERDICTS
-from harness.report import table
+from harness.report import device_tables, table
 from tests.report import given
 
 METRICS = (
@@ -120,11 +120,11 @@ def test_an_aa_report_has_rate_difference_and_spread() -> None:
 
 
 def test_checks_say_what_to_do_where_they_failed() -> None:
-    text = printed(table.checks_table(given.checks()))
+    text = printed(device_tables.checks_table(given.checks()))
     for words in ("End what else runs.", "Virtual machines have none.", "core 1, capacity 1024", "1 of 3 checks failed"):
         assert words in text
     assert "never printed" not in text
-    assert "fit to measure on" in printed(table.checks_table(given.checks()[:2]))
+    assert "fit to measure on" in printed(device_tables.checks_table(given.checks()[:2]))
 
 
 def test_stored_benchmarks_are_rows_and_failures_too() -> None:

@@ -1,0 +1,80 @@
+"""Devices as tables for the terminal: how they are, what was set up on them, whether they are fit to measure on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from harness.devices.setup import Setup
+    from harness.devices.survey import Surveyed
+    from harness.measure.result import Check
+    from latency_agent.protocol import Core
+
+
+def checks_table(checks: Sequence[Check]) -> RenderableType:
+    """Return the checks of a device, each with what to do about it, and a closing line."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "check", "found", "what to do"):
+        table.add_column(name)
+    marks = {True: Text("ok", style="green"), False: Text("no", style="bold red"), None: Text("?", style="yellow")}
+    for check in checks:
+        table.add_row(marks[check.ok], check.name, check.found, check.advice if check.ok is not True else "")
+    failed = sum(check.ok is False for check in checks)
+    if failed:
+        return Group(table, Text(f"{failed} of {len(checks)} checks failed", style="bold red"))
+    return Group(table, Text("fit to measure on", style="bold green"))
+
+
+def devices_table(surveyed: Sequence[Surveyed]) -> RenderableType:
+    """Return the devices of an inventory as they were found."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("device", "model", "cores", "measured on", "governor", "temperature", "runtime", "free disk"):
+        table.add_column(name, overflow="fold")
+    for one in surveyed:
+        if one.found is None:
+            continue
+        now, runtime = one.found.conditions, one.found.hello
+        table.add_row(
+            one.device.name,
+            one.found.facts.cpu_model,
+            _cores(one.found.facts.cores),
+            f"{', '.join(map(str, one.found.placement.cores))} ({one.found.placement.chosen_by})",
+            now.governor or "unknown",
+            "unknown" if now.temperature_c is None else f"{now.temperature_c:.0f} C",
+            f"{runtime.runtime} {runtime.runtime_version}",
+            f"{now.free_disk_bytes / 2**30:.1f} GiB",
+        )
+    problems = [Text(f"{one.device.name}: {one.problem}", style="red") for one in surveyed if one.found is None]
+    return Group(*([table] if table.row_count else []), *problems)
+
+
+def _cores(cores: Sequence[Core]) -> str:
+    """Return cores by kind, such as `2 x 363 at 1.8 GHz, 2 x 1024 at 2.4 GHz`: capacity where the kernel tells it, top frequency."""
+    kinds = Counter((core.capacity, core.max_khz) for core in cores)
+    parts = []
+    for (capacity, max_khz), count in kinds.items():
+        of_capacity = "" if capacity is None else f" x {capacity}"
+        parts.append(f"{count}{of_capacity}{'' if max_khz is None else f' at {max_khz / 1e6:.1f} GHz'}")
+    return ", ".join(parts)
+
+
+def setup_table(made: Setup) -> RenderableType:
+    """Return what was found and made on a board."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = (
+        ("machine", f"{made.machine}, glibc {made.glibc}"),
+        ("Python", made.python),
+        ("runtime", f"{made.runtime} {made.runtime_version}, {made.delegated_nodes} operators delegated"),
+        ("folder", made.folder),
+        ("pushed", f"{made.pushed_bytes / 2**20:.1f} MiB" if made.changed else "nothing: it was set up already"),
+    )
+    for row in rows:
+        table.add_row(*row)
+    return Group(table, Text(f"{made.device} is ready", style="bold green"))
