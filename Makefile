@@ -28,12 +28,19 @@ needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -
 	test -e $$guard || { printf '\#!/bin/sh\nexit 101\n' > $$guard; chmod +x $$guard; ours=$$guard; }; \
 	apt-get -qq update && apt-get -qq -y --no-install-recommends install $$missing >/dev/null; status=$$?; rm -f $$ours; exit $$status
 
-.PHONY: bench test test-board setup lint types unit lock clean
+.PHONY: bench test test-board setup lint types unit unit-measuring unit-other lock clean
+
+# The tests that measure on this machine take turns at its lease; all others run beside them.
+MEASURING := tests/cli tests/devices tests/measure
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+BY_LINES = 2>&1 | sed --unbuffered 's/^/$@ | /'
 
 bench: $(READY)
 	$(BIN)/harness bench mobilenet_v2
 
-test: lint types unit
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs=2 unit-measuring lint types unit-other
 
 setup: $(READY)
 
@@ -47,9 +54,14 @@ types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 agent/latency_agent
 
-unit: $(READY)
+unit: unit-measuring unit-other
+
+unit-measuring: $(READY)
 	$(call needs,sshd:openssh-server ssh:openssh-client ip:iproute2)
-	$(BIN)/pytest --ignore tests/board
+	$(BIN)/pytest $(MEASURING) $(BY_LINES)
+
+unit-other: $(READY)
+	$(BIN)/pytest $(addprefix --ignore=,$(MEASURING) tests/board) $(BY_LINES)
 
 # A whole arm64 board under emulation, made of Debian's packages into .board.
 test-board: $(READY)

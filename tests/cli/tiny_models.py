@@ -1,8 +1,11 @@
-"""The smallest .tflite files that do what a test needs, written without TensorFlow."""
+"""The smallest model files that do what a test needs, written without TensorFlow."""
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -49,6 +52,18 @@ def hanging() -> bytes:
     condition = _graph([_tensor("x", [1]), _tensor("c", [1], _BOOL)], _operator("Equal", 1, [0, 0], [1]))
     body = _graph([_tensor("x", [1]), _tensor("y", [1])], _operator("Mul", 2, [0, 0], [1]))
     return _model([main, condition, body], ["WHILE", "EQUAL", "MUL"])
+
+
+def custom_layer_keras(path: Path) -> None:
+    """Write a Keras file of a layer that is not Keras's own."""
+    with zipfile.ZipFile(path, "w") as archive:
+        layer = {"module": None, "class_name": "Mine", "config": {"name": "mine"}, "registered_name": "Mine"}
+        entrance = {"module": "keras.layers", "class_name": "InputLayer", "config": {"batch_shape": [None, 8]}, "registered_name": None}
+        model = {"name": "sequential", "layers": [entrance, layer]}
+        config = {"module": "keras", "class_name": "Sequential", "config": model, "registered_name": None}
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.12.0", "date_saved": "2026-01-01@00:00:00"}))
+        archive.writestr("model.weights.h5", b"")
 
 
 def _tensor(name: str, shape: list[int], dtype: int = _FLOAT, buffer: int = 0, signature: list[int] | None = None) -> Any:
