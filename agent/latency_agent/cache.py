@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Collection
@@ -14,6 +15,7 @@ LEAST_FREE_BYTES = 256 << 20
 """How much of the disk is left to others."""
 
 _ABANDONED_S = 3600.0
+_LATEST_AGENTS = 4
 
 
 def touch(path: Path) -> None:
@@ -36,12 +38,8 @@ def make_room(folder: Path, size_bytes: int, kept: Collection[str]) -> int:
     """
     if not folder.is_dir():
         return 0
+    freed = _clear_abandoned(folder)
     files = [(path, path.stat()) for path in folder.iterdir() if path.is_file()]
-    freed = 0
-    for path, status in files:
-        if path.name.startswith(".") and time.time() - status.st_mtime > _ABANDONED_S:
-            path.unlink()
-            freed += status.st_size
     whole = sorted((status.st_mtime, path, status.st_size) for path, status in files if not path.name.startswith("."))
     held = sum(size for _, _, size in whole)
     available = available_bytes(folder)
@@ -51,6 +49,24 @@ def make_room(folder: Path, size_bytes: int, kept: Collection[str]) -> int:
         if path.name not in kept:
             path.unlink()
             held, available, freed = held - size, available + size, freed + size
+    return freed
+
+
+def keep_latest_agents(root: Path) -> None:
+    """Remove from `root` all but the agents used last, whose other hosts may come again, and what pushes of agents left half done."""
+    _clear_abandoned(root)
+    agents = sorted(root.glob("latency_agent-*.pyz"), key=lambda path: path.stat().st_mtime)
+    for path in agents[:-_LATEST_AGENTS]:
+        path.unlink()
+
+
+def _clear_abandoned(folder: Path) -> int:
+    freed = 0
+    for path in folder.glob(".*"):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > _ABANDONED_S:
+            path.unlink()
+            freed += status.st_size
     return freed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 from typing import Any, Dict, Iterator, List, Tuple
@@ -19,6 +20,7 @@ class ModelError(Exception):
     """The runtime refuses the model; the text is the runtime's."""
 
 
+@functools.cache
 def version(runtime: str) -> str:
     """Return the installed version of `runtime`; raises ImportError where it is not installed."""
     try:

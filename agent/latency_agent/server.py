@@ -198,6 +198,8 @@ class Server:
         lease = Lease(Path(args["path"]), args["owner"], args["token"])
         lease.acquire(args.get("replaces"))
         self._lease, self._lease_lost = lease, False
+        cache.touch(Path(self._archive))
+        cache.keep_latest_agents(self._root)
         return {"holder": lease.holder}
 
     def _check_lease(self) -> None:

@@ -37,7 +37,7 @@ def main(runtime_name: str, out_fd: int) -> None:
             result = timed(runtime_name, decode(TimedTask, request["args"]))
         answer = {"result": encode(result)}
     except (runtime.ModelError, TamperedModel, cores.CoreError, ImportError, MemoryError, OSError) as error:
-        answer = {"error": {"kind": type(error).__name__, "message": str(error)}}
+        answer = {"error": {"kind": type(error).__name__, "message": str(error) or type(error).__name__}}
     with os.fdopen(out_fd, "w") as out:
         json.dump(answer, out, separators=(",", ":"))
 

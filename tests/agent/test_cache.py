@@ -58,5 +58,17 @@ def test_a_push_that_was_given_up_is_cleared_away(folder: Path) -> None:
     assert names(folder) == {"a", "b", "c", ".new.tflite.1234"}
 
 
+def test_the_agents_of_a_few_hosts_stay(tmp_path: Path) -> None:
+    for age_s in range(6):
+        agent = tmp_path / f"latency_agent-{age_s}.pyz"
+        agent.touch()
+        os.utime(agent, (time.time() - age_s, time.time() - age_s))
+    for name, age_s in ((".latency_agent-6.pyz.12", 7200), (".draft", 7200), ("governor.json", 7200)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age_s, time.time() - age_s))
+    cache.keep_latest_agents(tmp_path)
+    assert names(tmp_path) == {"governor.json", *(f"latency_agent-{age_s}.pyz" for age_s in range(4))}
+
+
 def test_a_folder_that_is_not_there_has_room(tmp_path: Path) -> None:
     assert cache.make_room(tmp_path / "models", 10, []) == 0
