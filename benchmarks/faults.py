@@ -1,7 +1,8 @@
 """Faults of a board reached over SSH, each at random moments of a benchmark: what is lost, measured twice, hung or left behind.
 
 The board is this machine behind an OpenSSH server in a network namespace (root is needed). `harness bench` runs as a process of its own;
-where the fault is its own death it is started again.
+where the fault is its own death it is started again. A clock that jumps is not among them, since the board's clock is this machine's: see
+tests/board.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import figures
+from harness.devices.footing import FOLDER
 from harness.measure.store import Store
+from models.reference.write import Writer
 from tests.cli import tiny_models
 from tests.devices.netns import Namespace
 from tests.devices.sshd import Sshd, inventory
@@ -30,6 +33,8 @@ ORPHANS_S = 40.0
 AWAY_S = (0.5, 25.0)
 """A link may be away for a moment that TCP mends, or for longer than the agent waits."""
 SPREAD_S = 12.0
+PUSH_S = 0.3
+"""About as long as the model's 64 MiB take."""
 
 
 class Board:
@@ -43,11 +48,22 @@ class Board:
             "agent killed": lambda: self.kill("serve"),
             "worker killed": lambda: self.kill("worker"),
             "sshd killed": self.sshd.kill_sessions,
+            "sshd killed in a push": self.sshd.kill_sessions,
             "link cut": self.cut,
+            "link cut in a push": self.cut,
             "board restarted": self.restart,
             "disk full": self.fill,
             "host killed": lambda: None,
         }
+
+    def wait_for_push(self) -> None:
+        """Return once a model is on its way."""
+        models = self.sshd.home / FOLDER / "models"
+        deadline = time.monotonic() + LONGEST_S
+        while not any(models.glob(".*.tflite.*")):
+            if time.monotonic() > deadline:
+                sys.exit("no model was ever on its way")
+            time.sleep(0.001)
 
     def kill(self, role: str) -> None:
         """Kill the agent, or its worker."""
@@ -109,10 +125,14 @@ def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
         if name == "disk full":
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(board.sshd.home)], check=True)
         (folder / "devices.toml").write_text(inventory(replace(board.sshd.device, runtime="ai-edge-litert", python=sys.executable)))
-        (folder / "add.tflite").write_bytes(tiny_models.add())
+        (folder / "model.tflite").write_bytes(large_model() if name.endswith("in a push") else tiny_models.add())
         began = time.monotonic()
         process = bench(folder)
-        at_s = dice.uniform(0.5, SPREAD_S)
+        if name.endswith("in a push"):
+            board.wait_for_push()
+            at_s = dice.uniform(0.0, PUSH_S)
+        else:
+            at_s = dice.uniform(0.5, SPREAD_S)
         time.sleep(at_s)
         if name == "host killed":
             process.send_signal(signal.SIGKILL)
@@ -145,9 +165,16 @@ def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
         board.close()
 
 
+def large_model() -> bytes:
+    """Return a model that takes a while to push: 64 MiB of weights."""
+    writer = Writer([1, 4096])
+    writer.dense(4096)
+    return writer.model("large")
+
+
 def bench(folder: Path) -> subprocess.Popen[bytes]:
     """Start a benchmark of the board."""
-    command = [str(Path(sys.executable).parent / "harness"), "bench", str(folder / "add.tflite")]
+    command = [str(Path(sys.executable).parent / "harness"), "bench", str(folder / "model.tflite")]
     command += ["--inventory", str(folder / "devices.toml")]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen([*command, "--interval", "50%"], stdout=log, stderr=log)

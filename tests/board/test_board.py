@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,26 @@ def test_a_link_that_is_cut_is_waited_for(board: Board, inventory: Callable[[str
         repetitions = store.measurement(1).repetitions
     assert len({one.session for one in repetitions}) == 2
     assert len({one.taken_at for one in repetitions}) == len(repetitions)
+
+
+@pytest.mark.usefixtures("litert")
+def test_a_clock_that_jumps_changes_nothing(board: Board, inventory: Callable[[str], Path], tmp_path: Path) -> None:
+    now_s = int(said(board.device, "date +%s"))
+
+    def jump(now: Progress) -> None:
+        if now.phase == "measuring" and now.repetitions == 1:
+            said(board.device, f"date -s @{now_s - 86_400}")
+
+    began = datetime.now(UTC)
+    try:
+        assert isinstance(measured(inventory("ai-edge-litert"), jump), Result)
+        assert int(said(board.device, "date +%s")) < now_s
+    finally:
+        said(board.device, f"date -s @{now_s}")
+    with Store.open(tmp_path / "results") as store:
+        repetitions = store.measurement(1).repetitions
+    assert len({one.session for one in repetitions}) == 1
+    assert all(began <= one.taken_at <= datetime.now(UTC) for one in repetitions)
 
 
 @pytest.mark.usefixtures("litert")
