@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from harness.convert.converter import ModelLike
 from harness.convert.model import Precision
 from harness.errors import ConfigError
+from harness.files import StrPath
 from harness.measure import stats
 from harness.measure.alternation import PROCESSES, Side, Visit, check_processes, measure, open_sides, stored, subjects_of
 from harness.measure.result import AAReport, Progress
@@ -34,9 +34,9 @@ def aa(
     precision: Precision | None = None,
     threads: int = 1,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    calibration: Path | None = None,
-    inventory: Path | None = None,
-    results: Path | None = None,
+    calibration: StrPath | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> AAReport:
     """Return how often this rig claims a difference where there is none, and the smallest one that it can see.
@@ -59,6 +59,7 @@ def aa(
             calibration=calibration,
             inventory=inventory,
             results=results,
+            progress=tell,
         )
         visits = _interrupted(sides, processes)
         while len(visits) < pairs:

@@ -6,19 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from secrets import token_hex
 
 import numpy as np
 
 from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import ConfigError, DeviceBusy, HarnessError, StoreError
+from harness.errors import ConfigError, DeviceBusy, HarnessError, StoreError, UnstableConditions
+from harness.files import StrPath
 from harness.measure import drift, plan, stats
 from harness.measure.context import context_of
 from harness.measure.result import Phase, Progress
-from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.rig import LOSSES, MOST_LOSSES, Rig, kept_off, other_cores
 from harness.measure.rows import ComparisonKind, Pairing
 from harness.measure.samples import REFERENCES, Failure, Measurement, Subject, TimedRepetition
 from harness.measure.store import Store
@@ -82,14 +81,20 @@ def open_sides(
     precision: Precision | None,
     threads: int,
     shapes: Mapping[str, tuple[int, ...]],
-    calibration: Path | None,
-    inventory: Path | None,
-    results: Path | None,
+    calibration: StrPath | None,
+    inventory: StrPath | None,
+    results: StrPath | None,
+    progress: Callable[[Progress], None],
 ) -> tuple[Side, Side]:
     """Return both sides, ready to measure: agents live, leases held, models converted. With one device or none both are on it."""
+    names = " and ".join(dict.fromkeys(map(name_of, models)))
+
+    def announce(text: str) -> None:
+        progress(Progress(f"{names}: {text}", "waiting", 0, None, 0.0, 0.0))
+
     found = load_inventory(inventory)
     store = stack.enter_context(Store.open(results or found.results_dir))
-    rigs = [stack.enter_context(Rig(found.device(name), threads, store)) for name in (devices or (None,))]
+    rigs = [stack.enter_context(Rig(found.device(name), threads, store, announce)) for name in (devices or (None,))]
     cores = [core for rig in rigs for core in rig.session.occupied_cores]
     stack.enter_context(kept_off(cores))
     with Converter(cores=other_cores(cores)) as converter:
@@ -101,9 +106,9 @@ def open_sides(
             except HarnessError as error:
                 store.add_unmeasured(rig.device.name, name_of(model), Failure.of(error))
                 raise
-    token = token_hex(16)
     for rig in rigs:
-        rig.session.acquire(token=token)
+        rig.token = rigs[0].token
+        rig.acquire(lambda: announce("another session measures there"))
     first, second = (Side(rig, model) for rig, model in zip((rigs[0], rigs[-1]), converted, strict=True))
     return first, second
 
@@ -127,7 +132,8 @@ def measure(
 ) -> Visit:
     """Return one comparison, measured until `processes` were undisturbed, or 4 more than that were taken.
 
-    An interrupted one of two models or devices is gone on with; a visit of an A/A test is of one moment, and begins anew.
+    An interrupted one of two models or devices is gone on with; a visit of an A/A test is of one moment, and begins anew. A device that is
+    lost is waited for.
     """
     a, b = sides
     name = f"{prefix}{a.model.name}" if a.model.sha256 == b.model.sha256 else f"{prefix}{a.model.name} against {b.model.name}"
@@ -139,18 +145,22 @@ def measure(
     def tell(phase: Phase) -> None:
         progress(Progress(name, phase, len(taken), None, 0.0, 0.0))
 
+    losses = 0
     try:
-        latencies = [_typical_ns(side, benchmark, config) for side, benchmark in ((a, pairing.a), (b, pairing.b))]
         while not (visit := judge(store, pairing, subjects_of(sides), taken)).complete(processes):
-            for rig in dict.fromkeys((a.rig, b.rig)):
-                rig.cool(lambda: tell("cooling"))
-            tell("measuring")
-            pair = _together(sides, latencies, len(taken), config) if a.rig is b.rig else _apart(sides, latencies, len(taken), config)
-            store.add_pair(pairing, *pair)
-            taken.append(pair)
-    except (StoreError, DeviceBusy):
+            try:
+                pair = _take(sides, pairing, len(taken), config, tell)
+            except LOSSES:
+                losses += 1
+                if losses > MOST_LOSSES or not _returned(sides, lambda: tell("waiting")):
+                    raise
+            else:
+                store.add_pair(pairing, *pair)
+                taken.append(pair)
+    except (StoreError, DeviceBusy, UnstableConditions):
         raise
     except HarnessError as error:
+        error.message = f"{name}: {error.message}"
         if a.rig.session.alive() and b.rig.session.alive():  # else it is no fault of the models, and may be gone on with
             store.fail(Failure.of(error), *pairing.benchmarks)
         raise
@@ -243,9 +253,31 @@ def _typical_ns(side: Side, benchmark: int, config: plan.RunConfig) -> float:
     known = side.rig.store.solo(benchmark)
     if known is not None:
         return plan.typical_ns(known.result)
-    solo, numbers = side.rig.solo(side.model, config.solo_timeout_s)
+    try:
+        solo, numbers = side.rig.solo(side.model, config.solo_timeout_s)
+    except HarnessError as error:
+        error.message = f"{error.message} (the first run of {side.model.name})"
+        raise
     side.rig.store.add_solo(benchmark, solo, numbers)
     return plan.typical_ns(solo)
+
+
+def _take(sides: tuple[Side, Side], pairing: Pairing, position: int, config: plan.RunConfig, tell: Callable[[Phase], None]) -> Pair:
+    """Take what comes at a position of a comparison: a process of both sides, or one of each."""
+    latencies = [_typical_ns(side, benchmark, config) for side, benchmark in zip(sides, (pairing.a, pairing.b), strict=True)]
+    for rig in dict.fromkeys(side.rig for side in sides):
+        rig.cool(lambda: tell("cooling"))
+    tell("measuring")
+    return (_together if sides[0].rig is sides[1].rig else _apart)(sides, latencies, position, config)
+
+
+def _returned(sides: tuple[Side, Side], waiting: Callable[[], None]) -> bool:
+    """Wait for the devices that are lost, and return whether there were any."""
+    lost = [rig for rig in dict.fromkeys(side.rig for side in sides) if not rig.session.alive()]
+    for rig in lost:
+        rig.wait_for_return(waiting)
+        rig.acquire(waiting)
+    return bool(lost)
 
 
 def _together(sides: tuple[Side, Side], latencies: Sequence[float], position: int, config: plan.RunConfig) -> Pair:

@@ -10,27 +10,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from secrets import token_hex
 
 from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Model, Precision
 from harness.devices.inventory import load_inventory
-from harness.errors import (
-    AgentDied,
-    DeviceBusy,
-    DeviceError,
-    HarnessError,
-    Offline,
-    ProtocolMismatch,
-    StoreError,
-    TimedOut,
-    UnstableConditions,
-    Vanished,
-)
+from harness.errors import DeviceBusy, DeviceError, HarnessError, StoreError
+from harness.files import StrPath
 from harness.measure import plan, stats
 from harness.measure.result import FailedResult, Phase, Progress, Result
-from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.rig import LOSSES, MOST_LOSSES, Rig, kept_off, other_cores
 from harness.measure.samples import Failure, Subject, TimedRepetition
 from harness.measure.store import Store
 from harness.measure.summary import Context, Estimate, estimate, summarise
@@ -54,16 +42,6 @@ class _Job:
     outcome: Result | FailedResult | None = None
 
 
-RETURN_LIMIT_S = 180.0
-"""How long a device that is lost is waited for: a board that restarts is back by then."""
-
-_RETURN_STEP_S = 2.0
-_MOST_LOSSES = 2
-"""A model that loses the device more often is taken to be the reason."""
-
-_LOSSES = (AgentDied, TimedOut, Vanished, Offline)
-
-
 def bench(
     models: Sequence[ModelLike] | ModelLike,
     *,
@@ -73,11 +51,11 @@ def bench(
     interval: float = 0.02,
     max_time_s: float = 60.0,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    calibration: Path | None = None,
+    calibration: StrPath | None = None,
     cold: bool = False,
     fresh: bool = False,
-    inventory: Path | None = None,
-    results: Path | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Result | FailedResult]:
     """Return one result per model, in the order given; a model that cannot be measured is a FailedResult, and the others go on.
@@ -118,14 +96,13 @@ class _Loop:
         self._progress = progress
         self._order = random.Random(plan.SEED)
         self._leased = False
-        self._token = token_hex(16)  # the same for every session of this call: the lease of one whose agent died is still ours
         self._taken: set[int] = set()
         self._device_error: HarnessError | None = None  # what keeps every further model from being measured
 
     def run(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
             self._tell(job, "converting")
-        if not self._has_baseline():
+        if self._rig.session.occupied_cores and not self._has_baseline():
             # Nobody could tell yet whether what is measured during a conversion suffered from it.
             wait([job.converting for job in jobs])
         while pending := [job for job in jobs if job.outcome is None]:
@@ -154,10 +131,10 @@ class _Loop:
         except StoreError:
             raise
         except HarnessError as error:
-            if isinstance(error, _LOSSES) and gone is None and not self._rig.session.alive():
+            if isinstance(error, LOSSES) and gone is None and not self._rig.session.alive():
                 job.losses += 1
                 self._return(job)
-                if self._device_error is None and job.losses <= _MOST_LOSSES:
+                if self._device_error is None and job.losses <= MOST_LOSSES:
                     return  # what was under way is begun anew in the next round
             self._fail(job, self._device_error or error)
             if isinstance(error, DeviceBusy):
@@ -184,6 +161,7 @@ class _Loop:
         if stored is not None:
             job.solo = stored.result
             job.repetitions = list(store.repetitions(job.benchmark))
+            job.spent_s = (stored.result.wall_ns + sum(one.data.wall_ns for one in job.repetitions)) / 1e9
 
     def _answer(self, subject: Subject) -> Result | None:
         for measurement in self._rig.store.finished(subject):
@@ -249,7 +227,8 @@ class _Loop:
         assert job.benchmark is not None
         store = self._rig.store
         store.finish(job.benchmark)
-        job.outcome = summarise(store.measurement(job.benchmark), known, from_store=False, asked=self._config.interval)
+        found = summarise(store.measurement(job.benchmark), known, from_store=False, asked=self._config.interval)
+        job.outcome = replace(found, model=job.name, device=self._rig.device.name)  # an interrupted one may have begun under others
         self._tell(job, "done")
 
     def _fail(self, job: _Job, error: HarnessError) -> None:
@@ -262,30 +241,16 @@ class _Loop:
         self._tell(job, "failed")
 
     def _return(self, job: _Job) -> None:
-        """Wait until the device has an agent again; one that has not by its time, or is no longer the same, is an error to every model."""
+        """Wait until the device has an agent again; where it gets none, that is an error to every model."""
         self._leased = False
-        until = time.monotonic() + RETURN_LIMIT_S
-        while True:
-            self._tell(job, "waiting")
-            try:
-                self._rig.reopen()
-            except (ProtocolMismatch, UnstableConditions) as changed:
-                self._device_error = changed
-                return
-            except DeviceError as away:  # a board that starts refuses and drops connections before it takes one
-                if time.monotonic() > until:
-                    self._device_error = away
-                    return
-            except HarnessError as cleared:
-                self._device_error = cleared
-                return
-            else:
-                return
-            time.sleep(_RETURN_STEP_S)
+        try:
+            self._rig.wait_for_return(lambda: self._tell(job, "waiting"))
+        except HarnessError as gone:
+            self._device_error = gone
 
     def _lease(self, job: _Job) -> None:
         if not self._leased:
-            self._rig.session.acquire(token=self._token, replaces=self._rig.replaced, waiting=lambda _: self._tell(job, "waiting"))
+            self._rig.acquire(lambda: self._tell(job, "waiting"))
             self._leased = True
 
     def _tell(self, job: _Job, phase: Phase) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from harness.convert.converter import ModelLike
 from harness.convert.model import Precision
 from harness.errors import ConfigError
+from harness.files import StrPath
 from harness.measure import stats
 from harness.measure.alternation import PROCESSES, check_processes, measure, open_sides, stored
 from harness.measure.result import Comparison, Progress
@@ -25,10 +25,10 @@ def compare(
     precision: Precision | None = None,
     threads: int = 1,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    calibration: Path | None = None,
+    calibration: StrPath | None = None,
     processes: int = PROCESSES,
-    inventory: Path | None = None,
-    results: Path | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
     """Return how much slower B is than A, with the interval of the ratio.
@@ -40,6 +40,7 @@ def compare(
     if (len(devices) != 2) if b is None else (len(devices) > 1):
         raise ConfigError("compare takes two models on one device, or one model on two devices", "name B, or give --device twice")
     check_processes(processes)
+    tell = progress or (lambda _: None)
     with ExitStack() as stack:
         sides = open_sides(
             stack,
@@ -51,8 +52,9 @@ def compare(
             calibration=calibration,
             inventory=inventory,
             results=results,
+            progress=tell,
         )
-        visit = measure(sides, "compare", processes, progress or (lambda _: None))
+        visit = measure(sides, "compare", processes, tell)
         return comparison_of(sides[0].rig.store, visit.pairing)
 
 

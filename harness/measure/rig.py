@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Self
 
@@ -17,8 +20,8 @@ from harness.convert.model import Model
 from harness.convert.reference import reference_models
 from harness.devices.inventory import Device
 from harness.devices.session import Session
-from harness.errors import UnstableConditions, WrongOutput
-from harness.measure import drift, plan
+from harness.errors import AgentDied, DeviceError, Offline, ProtocolMismatch, TimedOut, UnstableConditions, Vanished, WrongOutput
+from harness.measure import drift, plan, stats
 from harness.measure.context import REFERENCE_NAMES, context_of
 from harness.measure.rows import Session as StoredSession
 from harness.measure.samples import Provenance, Subject, TimedRepetition
@@ -26,8 +29,19 @@ from harness.measure.store import Store
 from harness.measure.summary import Context
 from latency_agent.protocol import SoloResult
 
+LOSSES = (AgentDied, TimedOut, Vanished, Offline)
+"""Errors after which the device may be lost: whether it is, `Session.alive` tells."""
+
+MOST_LOSSES = 2
+"""A model that loses the device more often is taken to be the reason."""
+
+RETURN_LIMIT_S = 180.0
+"""How long a device that is lost is waited for: a board that restarts is back by then."""
+
+_RETURN_STEP_S = 2.0
 _COOLING_LIMIT_S = 300.0
 _COOLING_STEP_S = 2.0
+_HELD_DOWN_LIMIT_S = 60.0
 
 
 class Rig:
@@ -38,11 +52,12 @@ class Rig:
         self.threads = threads
         self.store = store
         self.references = reference_models()
-        self._affinity = os.sched_getaffinity(0)
+        self._affinity = _allowed_cores()
         self._announce = announce
         self.session = Session.open(device, threads=threads, announce=announce)
-        self.replaced: str | None = None
-        """The part in the lease of the agent that `reopen` followed, which may not have ended yet."""
+        self.token = token_hex(16)
+        """By it the sessions of one run share their device's lease: also those of two runtimes, and that of an agent that died."""
+        self._replaced: str | None = None  # the part in the lease of an agent that was lost, which may not have ended yet
         self._stored_session: str | None = None
         self._seen: dict[bool, tuple[Subject, list[drift.References]]] = {}
 
@@ -62,19 +77,38 @@ class Rig:
         finally:
             self.session.close()
 
-    def reopen(self) -> None:
-        """Start a new session in place of one whose agent has died; raises UnstableConditions where it would measure elsewhere."""
+    def acquire(self, waiting: Callable[[], None]) -> None:
+        """Take the device's lease, as `Session.acquire` does."""
+        self.session.acquire(token=self.token, replaces=self._replaced, waiting=lambda _: waiting())
+
+    def wait_for_return(self, waiting: Callable[[], None]) -> None:
+        """Start a new session as soon as a lost device is there again; it holds no lease yet.
+
+        Raises the last error of a device that was not back by RETURN_LIMIT_S, and at once what no waiting helps: UnstableConditions
+        where a new session would measure elsewhere, ProtocolMismatch, and errors that are not the device's.
+        """
+        until = time.monotonic() + RETURN_LIMIT_S
+        while True:
+            waiting()
+            try:
+                self._reopen()
+            except (ProtocolMismatch, UnstableConditions):
+                raise
+            except DeviceError:  # a board that starts refuses and drops connections before it takes one
+                if time.monotonic() > until:
+                    raise
+            else:
+                return
+            time.sleep(_RETURN_STEP_S)
+
+    def _reopen(self) -> None:
         before = self.session.placement
-        self.replaced = self.session.holder or self.replaced
+        self._replaced = self.session.holder or self._replaced
         self.close()
         self._stored_session = None
         # The agent may use the cores that its parent may use, and this thread keeps off the measured ones.
-        kept = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, self._affinity)
-        try:
+        with _moved_to(self._affinity if self.session.occupied_cores else ()):
             self.session = Session.open(self.device, threads=self.threads, announce=self._announce)
-        finally:
-            os.sched_setaffinity(0, kept)
         if self.session.placement != before:
             raise UnstableConditions(
                 self.device.name,
@@ -179,31 +213,59 @@ class Rig:
         return TimedRepetition(self.stored_session, taken_at, models, data)
 
     def cool(self, cooling: Callable[[], None]) -> None:
-        """Wait until the device is below its temperature limit, where it has one and tells its temperature; raises UnstableConditions."""
-        limit_c = self.device.temperature_limit_c
-        if limit_c is None:
-            return
-        deadline = time.monotonic() + _COOLING_LIMIT_S
-        while (found_c := self.session.conditions().temperature_c) is not None and found_c > limit_c:
-            if time.monotonic() > deadline:
+        """Wait until the device is below its temperature limit, where it has one, and its kernel holds no core down for its heat.
+
+        Raises UnstableConditions where it stays above the limit for 5 minutes. A core that is held down is waited for for a minute: what is
+        measured then has its verdict.
+        """
+        limit_c = math.inf if self.device.temperature_limit_c is None else self.device.temperature_limit_c
+        began = time.monotonic()
+        while True:
+            now = self.session.conditions()
+            hot, waited_s = now.temperature_c is not None and now.temperature_c > limit_c, time.monotonic() - began
+            if hot and waited_s > _COOLING_LIMIT_S:
                 raise UnstableConditions(
                     self.device.name,
-                    f"still {found_c:.0f} C after {_COOLING_LIMIT_S:.0f} s, above its limit of {limit_c:.0f} C",
+                    f"still {now.temperature_c:.0f} C after {_COOLING_LIMIT_S:.0f} s, above its limit of {limit_c:.0f} C",
                     "cool it, or raise temperature_limit_c in devices.toml",
                 )
+            if not hot and (not stats.held_down(now) or waited_s > _HELD_DOWN_LIMIT_S):
+                return
             cooling()
             time.sleep(_COOLING_STEP_S)
 
 
+def _allowed_cores() -> set[int]:
+    """Return the cores that this process may use; macOS, which can only drive other devices, knows of no such bounds."""
+    return os.sched_getaffinity(0) if sys.platform == "linux" else set(range(os.cpu_count() or 1))
+
+
+@contextmanager
+def _moved_to(cores: Collection[int]) -> Iterator[None]:
+    """Let this thread use `cores` for the time of the `with`; without cores nothing is done."""
+    if not cores:
+        yield
+        return
+    kept = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, kept)
+
+
 def other_cores(cores: Collection[int]) -> tuple[int, ...]:
     """Return the cores of this machine that are not measured on, all of them where none would be left."""
-    allowed = os.sched_getaffinity(0)
+    allowed = _allowed_cores()
     return tuple(sorted(allowed - set(cores) or allowed))
 
 
 @contextmanager
 def kept_off(cores: Collection[int]) -> Iterator[None]:
-    """Keep every thread of this process off `cores` for the time of the `with`."""
+    """Keep every thread of this process off `cores` for the time of the `with`. Without cores, as for other machines, nothing is done."""
+    if not cores:
+        yield
+        return
     before: dict[int, set[int]] = {}
     for task in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # the thread has ended meanwhile

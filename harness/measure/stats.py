@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 MOST_DISTURBED_SHARE = 0.1
 STEADY_SHIFT = 0.05
 THROTTLED_FREQUENCY = 0.95
-_LIMITED_NOW, _LIMITED_SINCE = 0xF, 0xF0000
+_LIMITED_NOW, _LIMITED_SINCE, _HELD_DOWN = 0xF, 0xF0000, 0xC
 _STEADY_BLOCKS = 12
 _LEAST_STEADY_SAMPLES = 8
 
@@ -101,6 +101,11 @@ def limited(before: Conditions, after: Conditions) -> bool:
         return False
     new = after.throttle_flags & ~before.throttle_flags
     return bool((before.throttle_flags | after.throttle_flags) & _LIMITED_NOW or new & _LIMITED_SINCE)
+
+
+def held_down(now: Conditions) -> bool:
+    """Return whether the kernel, or a Raspberry Pi's firmware, says that the device is held back now for its heat."""
+    return bool(now.cooling_state or (now.throttle_flags or 0) & _HELD_DOWN)
 
 
 def shift(latencies: Floats) -> float:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.measure import benchmark, plan
+from harness.measure import plan, rig
 from harness.measure.benchmark import bench
+from harness.measure.compare import compare
 from harness.measure.result import FailedResult, Progress, Result
 from harness.measure.store import Store
 from tests.cli import tiny_models
 from tests.devices.sshd import Sshd, inventory
+from tests.models import sigmoids
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +89,18 @@ def test_what_is_lost_under_way_is_measured_again(sshd: Sshd, tmp_path: Path, fa
     assert agents(sshd) == []
 
 
+def test_a_comparison_goes_on_with_a_board_that_was_lost(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "sigmoids.tflite").write_bytes(sigmoids(1))
+    harm = Harm(sshd.kill_sessions)
+    models = (tmp_path / "add.tflite", tmp_path / "sigmoids.tflite")
+    found = compare(*models, processes=3, inventory=tmp_path / "devices.toml", progress=harm)
+    assert harm.done
+    with Store.open(tmp_path / "results") as store:
+        repetitions = store.measurement(1).repetitions
+    assert len({repetition.taken_at for repetition in repetitions}) == len(repetitions) >= found.processes == 3
+    assert len({repetition.session for repetition in repetitions}) == 2
+
+
 def test_a_board_that_comes_back_late_is_waited_for(sshd: Sshd, tmp_path: Path) -> None:
     harm = Harm(sshd.stop)
     waited = 0
@@ -105,7 +119,7 @@ def test_a_board_that_comes_back_late_is_waited_for(sshd: Sshd, tmp_path: Path) 
 def test_a_board_that_does_not_come_back_ends_the_run_and_nothing_is_lost(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "RETURN_LIMIT_S", 0.0)
+    monkeypatch.setattr(rig, "RETURN_LIMIT_S", 0.0)
     outcome = measured(tmp_path, Harm(sshd.stop))
     assert isinstance(outcome, FailedResult)
     assert "cannot reach" in outcome.error

@@ -17,6 +17,7 @@ import pytest
 from harness.convert.reference import MEMORY_SHA256, MOBILE_SHA256
 from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError, StoreError
+from harness.measure import benchmark
 from harness.measure.benchmark import bench
 from harness.measure.plan import CANDIDATE_CHUNKS, benchmark_schedule
 from harness.measure.result import FailedResult, Progress, Result
@@ -189,17 +190,8 @@ def test_a_steady_result_is_no_answer_to_a_more_precise_question_however_often_i
     assert len({first, second, stored.measurement_id}) == 3
 
 
-def harness(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "harness.cli",
-        "bench",
-        str(folder / "sigmoids.tflite"),
-        "--results",
-        str(folder / "results"),
-        *arguments,
-    ]
+def harness(model: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "harness.cli", "bench", str(model), "--results", str(model.parent / "results"), *arguments]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -214,8 +206,10 @@ def stored(folder: Path) -> tuple[list[Row], tuple[TimedRepetition, ...]]:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, end: signal.Signals) -> None:
-    (tmp_path / "sigmoids.tflite").write_bytes(sigmoids(4))
-    with harness(tmp_path, "--interval", "0.0000001%", "--max-time", "300") as process:
+    first, second = tmp_path / "first.tflite", tmp_path / "second.tflite"
+    for model in (first, second):
+        model.write_bytes(sigmoids(4))
+    with harness(first, "--interval", "0.0000001%", "--max-time", "300") as process:
         deadline = time.monotonic() + 90
         while not stored(tmp_path)[1]:
             assert process.poll() is None
@@ -225,7 +219,7 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, end: sign
         process.communicate(timeout=30)
     (row,), before = stored(tmp_path)
     assert row.outcome == "unfinished"
-    with harness(tmp_path, "--interval", "0.0000001%", "--max-time", "0.1", "--json") as process:
+    with harness(second, "--interval", "0.0000001%", "--max-time", "0.1", "--json") as process:
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     (result,) = json.loads(out)
@@ -235,6 +229,19 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, end: sign
     assert len(after) == len(before) + 1 == result["processes"]
     assert len({repetition.session for repetition in after}) == 2
     assert result["from_store"] is False
+    assert result["model"] == str(second)
+
+
+def test_a_model_is_measured_while_another_is_converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark._Loop, "_has_baseline", lambda _: True)  # 5 sessions earlier
+    tiny_models.custom_layer_keras(tmp_path / "slow.keras")
+    told: list[tuple[str, str, int]] = []
+
+    def tell(news: Progress) -> None:
+        told.append((Path(news.model).stem, news.phase, news.repetitions))
+
+    bench([folder / "add.tflite", tmp_path / "slow.keras"], max_time_s=0.1, results=str(tmp_path), progress=tell)
+    assert told.index(("add", "measuring", 1)) < told.index(("slow", "failed", 0))
 
 
 def test_the_host_process_loads_no_runtime(folder: Path, tmp_path: Path) -> None:
@@ -257,7 +264,7 @@ def test_a_device_that_is_not_in_the_inventory_is_an_error(folder: Path, tmp_pat
 
 
 def test_nothing_to_measure_gives_nothing(tmp_path: Path) -> None:
-    assert bench([], results=tmp_path) == []
+    assert bench([], results=str(tmp_path)) == []
 
 
 def test_the_committed_inventory_has_both_runtimes() -> None:

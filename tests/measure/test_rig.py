@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ import pytest
 
 from harness.devices.inventory import Device
 from harness.devices.session import Session
+from harness.errors import UnstableConditions
+from harness.measure import rig as measure_rig
 from harness.measure.context import REFERENCE_NAMES
 from harness.measure.drift import References
 from harness.measure.rig import Rig, kept_off, other_cores
 from harness.measure.store import BASELINE_SESSIONS, Store
 from harness.measure.summary import Context
+from latency_agent.protocol import Conditions
 from tests.measure.test_stats_given import CONDITIONS
 
 ALLOWED = os.sched_getaffinity(0)
@@ -34,6 +38,14 @@ def test_other_cores_are_those_that_are_not_measured_on() -> None:
     core = max(ALLOWED)
     assert set(other_cores([core])) == (ALLOWED - {core} or ALLOWED)
     assert set(other_cores(list(ALLOWED))) == ALLOWED
+
+
+def test_a_machine_that_only_drives_others_is_asked_for_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for call in ("sched_getaffinity", "sched_setaffinity"):
+        monkeypatch.delattr(os, call)
+    with kept_off(()):
+        assert other_cores(()) == tuple(range(os.cpu_count() or 0))
 
 
 @several_cores
@@ -78,25 +90,51 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 class Thermometer:
-    """A session that tells temperatures, one after the other."""
+    """A session that tells conditions, one after the other, and the last one for ever."""
 
-    def __init__(self, *celsius: float | None) -> None:
-        self.celsius = list(celsius)
+    def __init__(self, *told: Conditions) -> None:
+        self.told = list(told)
 
-    def conditions(self) -> object:
-        return replace(CONDITIONS, temperature_c=self.celsius.pop(0))
+    def conditions(self) -> Conditions:
+        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
 
 
-def test_a_hot_device_is_let_cool(store: Store) -> None:
-    thermometer, waits = Thermometer(81.0, 79.0), []
-    with Rig(Device("local", temperature_limit_c=80.0), 1, store) as rig:
-        real, rig.session = rig.session, cast(Session, thermometer)
+def waits(store: Store, limit_c: float | None, *told: Conditions) -> int:
+    """Return how often a device that tells these conditions was waited for."""
+    waited: list[int] = []
+    with Rig(Device("local", temperature_limit_c=limit_c), 1, store) as rig:
+        real, rig.session = rig.session, cast(Session, Thermometer(*told))
         try:
-            rig.cool(lambda: waits.append(1))
+            rig.cool(lambda: waited.append(1))
         finally:
             rig.session = real
-    assert thermometer.celsius == []
-    assert waits == [1]
+    return len(waited)
+
+
+def at(temperature_c: float, cooling_state: int | None = None, throttle_flags: int | None = None) -> Conditions:
+    return replace(CONDITIONS, temperature_c=temperature_c, cooling_state=cooling_state, throttle_flags=throttle_flags)
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure_rig, "_COOLING_STEP_S", 0.01)
+    monkeypatch.setattr(measure_rig, "_COOLING_LIMIT_S", 0.1)
+    monkeypatch.setattr(measure_rig, "_HELD_DOWN_LIMIT_S", 0.1)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_hot_device_is_let_cool(store: Store) -> None:
+    assert waits(store, 80.0, at(81.0), at(79.0)) == 1
+    with pytest.raises(UnstableConditions, match="still 81 C"):
+        waits(store, 80.0, at(81.0))
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("held", [{"cooling_state": 2}, {"throttle_flags": 0x4}])
+def test_a_core_that_is_held_down_is_waited_for_but_not_for_ever(store: Store, held: dict[str, int]) -> None:
+    assert waits(store, None, at(60.0, **held), at(60.0, **held), at(60.0)) == 2
+    assert waits(store, None, at(60.0, **held)) >= 1
+    assert waits(store, None, at(60.0, throttle_flags=0x40001)) == 0  # low voltage does not pass by waiting
 
 
 @pytest.mark.parametrize("limit_c", [None, 1.0])
@@ -119,11 +157,11 @@ def test_what_is_measured_is_named_by_all_that_it_depends_on(store: Store) -> No
     assert found.key() == replace(found).key()
 
 
-def test_a_rig_that_reopens_has_another_agent_and_another_session(store: Store) -> None:
+def test_a_rig_whose_agent_died_has_another_one_and_another_session(store: Store) -> None:
     with Rig(Device("local"), 1, store) as rig:
         before = rig.session.hello.pid, rig.stored_session
         os.kill(before[0], 9)
-        rig.reopen()
+        rig.wait_for_return(lambda: None)
         assert rig.session.alive()
         assert rig.session.hello.pid != before[0]
         assert rig.stored_session != before[1]
