@@ -10,6 +10,8 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 
+StrPath = str | os.PathLike[str]
+
 
 def check_writable(path: Path) -> None:
     """Raise ConfigError where a file cannot be written at `path`; asked before long work whose outcome goes there."""
@@ -36,6 +38,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         draft.chmod(0o666 & ~umask)
         draft.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}", "Free space there, or choose another folder.") from error
     finally:
         draft.unlink(missing_ok=True)

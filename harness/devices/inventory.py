@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.files import StrPath
 from harness.tomlfile import line_of, nearest, parse
 
 FILE_NAME = "devices.toml"
@@ -80,9 +81,9 @@ class Inventory:
         return self.devices[names.index(wanted)]
 
 
-def load_inventory(path: Path | None = None) -> Inventory:
+def load_inventory(path: StrPath | None = None) -> Inventory:
     """Return the inventory at `path`, or the one that is found. Raises ConfigError that names file and line."""
-    found = path or _find()
+    found = Path(path) if path else _find()
     if found is None:
         return Inventory("local", (Device("local"),), None, Path.cwd() / "results")
     try:

@@ -50,10 +50,13 @@ _HINTS = {
     ),
     "CoreError": "set `core` of this device in devices.toml to an allowed core, or ask for fewer threads",
     "ImportError": "set `runtime` or `python` of this device in devices.toml to what it has",
-    "ModelError": "the runtime's own words are above; a model that needs custom operators cannot run here",
+    "MemoryError": "the model needs more memory than the device has free",
+    "ModelError": "the runtime's own words are above: it lacks an operator, or a version of one; another runtime or precision may have it",
+    "NoLease": "run the same command again: what was measured is stored",
     "PermissionError": "if another user left the file behind, let them or root remove it",
+    "TamperedModel": "is its disk sound, and nothing else writing to the harness's folder there? the same command pushes it again",
     "WorkerDied": "the runtime crashed on this model; the last lines it printed are stored with the failure",
-    "WorkerHung": "if the model is that slow, give it more time with --max-time",
+    "WorkerHung": "if the model is that slow, give it more time: harness bench MODEL --max-time S",
 }
 
 
@@ -108,7 +111,11 @@ class Session:
             session.agent_sha256 = digest
             hello = session.request("hello", timeout_s=_START_TIMEOUT_S)
             if hello.get("protocol") != protocol.VERSION:
-                raise ProtocolMismatch(device.name, f"the agent speaks protocol {hello.get('protocol')}, the harness {protocol.VERSION}")
+                raise ProtocolMismatch(
+                    device.name,
+                    f"the agent speaks protocol {hello.get('protocol')}, the harness {protocol.VERSION}",
+                    "is the harness installed whole? its agent comes with it",
+                )
             session.hello = protocol.decode(Hello, hello)
             session.facts = protocol.decode(Facts, session.request("facts"))
             placement = protocol.decode(Placement, session.request("place", {"threads": threads, "core": device.core}))
@@ -230,7 +237,11 @@ class Session:
         self._stream.send(line, deadline)
         answer = json.loads(self._stream.receive(deadline))
         if answer["id"] != self._requests:
-            raise ProtocolMismatch(self.device.name, f"the agent answered request {answer['id']} instead of {self._requests}")
+            raise ProtocolMismatch(
+                self.device.name,
+                f"the agent answered request {answer['id']} instead of {self._requests}",
+                "run the same command again: what was measured is stored",
+            )
         if "error" in answer:
             error = answer["error"]
             kind = _ERRORS.get(error["kind"], AgentError)

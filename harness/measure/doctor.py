@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 
 from harness.convert.reference import reference_models
 from harness.devices.inventory import load_inventory
 from harness.devices.session import Session
+from harness.files import StrPath
 from harness.measure import plan, stats
 from harness.measure.result import Check
 from harness.measure.rig import kept_off
@@ -24,7 +24,7 @@ _UNSTEADY_SPREAD = 0.02
 _CHUNKS = 20
 
 
-def doctor(device: str | None = None, *, inventory: Path | None = None) -> tuple[Check, ...]:
+def doctor(device: str | None = None, *, inventory: StrPath | None = None) -> tuple[Check, ...]:
     """Return what was looked at on the device, each with what was found and, where it is not well, what to do.
 
     Takes the device's lease and runs the mobile reference model for about a second.

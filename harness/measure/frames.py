@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from harness.devices.inventory import load_inventory
-from harness.errors import ConfigError
-from harness.files import whole_file
+from harness.errors import ConfigError, StoreError
+from harness.files import StrPath, whole_file
 from harness.measure import stats
 from harness.measure.compare import comparison_of
 from harness.measure.context import context_of
@@ -36,8 +36,8 @@ def results(
     device: str | None = None,
     model: str | None = None,
     since: datetime | None = None,
-    inventory: Path | None = None,
-    results: Path | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
 ) -> pd.DataFrame:
     """Return the stored benchmarks, a row each, failures too; `results_frame` says which columns.
 
@@ -57,8 +57,8 @@ def comparisons(
     device: str | None = None,
     model: str | None = None,
     since: datetime | None = None,
-    inventory: Path | None = None,
-    results: Path | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
 ) -> pd.DataFrame:
     """Return the stored comparisons that have ended, a row each, the newest first.
 
@@ -78,7 +78,7 @@ def comparisons(
     return pd.DataFrame(records, columns=list(columns)).astype(columns)
 
 
-def samples(measurement_id: int, *, inventory: Path | None = None, results: Path | None = None) -> pd.DataFrame:
+def samples(measurement_id: int, *, inventory: StrPath | None = None, results: StrPath | None = None) -> pd.DataFrame:
     """Return the samples of one stored benchmark, a row each; `samples_frame` says which columns.
 
     The store is found as by `results`. Raises StoreError where it does not hold that benchmark.
@@ -107,7 +107,7 @@ def results_frame(
 
     columns = _result_columns()
     records = [
-        _of_failure(row) if row.failure is not None else _of_result(summarise(store.measurement(row.id)))
+        _of_failure(row, row.failure) if row.failure is not None else _of_measured(store, row, summarise)
         for row in store.rows(device=device, model=model, since=since)
         if row.outcome != "unfinished" and row.subject.design == "benchmark"
     ]
@@ -180,7 +180,7 @@ def export(frame: pd.DataFrame, path: Path) -> None:
         write(draft)
 
 
-def _store(inventory: Path | None, results: Path | None) -> Store:
+def _store(inventory: StrPath | None, results: StrPath | None) -> Store:
     return Store.open(results or load_inventory(inventory).results_dir, read_only=True)
 
 
@@ -229,7 +229,15 @@ def _of_unmeasured(row: Unmeasured) -> dict[str, Any]:
     return {"model": row.model, "device": row.device, "from_store": True, "measured_at": row.failed_at, **_why(row.failure)}
 
 
-def _of_failure(row: Row) -> dict[str, Any]:
+def _of_measured(store: Store, row: Row, summarise: Callable[[Measurement], Result]) -> dict[str, Any]:
+    """Return what the samples of a benchmark say; of one whose samples are damaged, that they are."""
+    try:
+        return _of_result(summarise(store.measurement(row.id)))
+    except StoreError as damaged:
+        return _of_failure(row, Failure.of(damaged))
+
+
+def _of_failure(row: Row, failure: Failure) -> dict[str, Any]:
     """Return what is known of a benchmark that gave no samples."""
     known = asdict(row.provenance) | asdict(row.subject)
     record = {name: known[name] for name in _result_columns() if name in known}
@@ -240,7 +248,7 @@ def _of_failure(row: Row) -> dict[str, Any]:
         "from_store": True,
         "measured_at": row.measured_at,
         "measurement_id": row.id,
-        **_why(row.failure),
+        **_why(failure),
     }
 
 

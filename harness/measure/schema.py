@@ -251,7 +251,7 @@ class OutcomeRow(Base):
 
 
 class ReferenceRow(Base):
-    """The median of a reference model in one session; `settings` hashes all that it depends on beside the model."""
+    """The median of a reference model in one session; `subject_key` hashes what it depends on: the model and all settings."""
 
     __tablename__ = "reference_medians"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, sel
 from sqlalchemy.orm import aliased
 
 from harness.errors import StoreError
+from harness.files import StrPath
 from harness.measure.migrations import opening
 from harness.measure.rows import ComparisonKind, Outcome, Pairing, Row, Session, Solo, Unmeasured
 from harness.measure.samples import Failure, Measurement, Provenance, Subject, TimedRepetition
@@ -53,13 +54,13 @@ class Store:
         self._engine = engine
 
     @classmethod
-    def open(cls, folder: Path, *, read_only: bool = False) -> Self:
+    def open(cls, folder: StrPath, *, read_only: bool = False) -> Self:
         """Return the store of `folder`, made or brought to the newest schema where need be.
 
         With `read_only`, the folder need not be writable, but the store must be there. Raises StoreError for a folder that cannot
         be written, a file that is no store, and a store of a newer harness.
         """
-        path = folder.absolute() / FILE_NAME
+        path = Path(folder).absolute() / FILE_NAME
         return cls(opening.open_read_only(path) if read_only else opening.open_to_write(path), path)
 
     def close(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.errors import ConfigError
+from harness.files import StrPath
 from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress, Result
 from harness.networks.listing import Listed, listed
@@ -24,8 +24,8 @@ def measure_zoo(
     device: str,
     names: Sequence[str] = (),
     *,
-    inventory: Path | None = None,
-    results: Path | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Measured, ...]:
     """Return the networks of `listed`, those that can be built with their float32 latency on the device, measured or from the store.

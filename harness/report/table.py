@@ -141,6 +141,8 @@ def remarks(results: Sequence[Result]) -> Iterator[Text]:
         said = [(warning, "yellow") for warning in result.warnings]
         if result.note is not None:
             said.append((result.note, ""))
+        if result.core_chosen_by.startswith("any allowed core"):
+            said.append((f"core {result.core} is {result.core_chosen_by}", ""))
         if result.latency_corrected_ms is not None and result.reference_drift is not None:
             corrected, drift = numbers.time(result.latency_corrected_ms), numbers.signed_share(result.reference_drift)
             follows = "" if result.elasticity is None else f", of which this model follows {result.elasticity:.2f}"
@@ -148,7 +150,8 @@ def remarks(results: Sequence[Result]) -> Iterator[Text]:
         if result.interval_ms is None:
             said.append(("no interval: it takes 3 processes", ""))
         elif result.interval_scope != "visits":
-            said.append((f"the interval speaks for {result.interval_scope} only: `harness aa` finds how much visits differ", ""))
+            how = "" if result.cold else ": `harness aa` finds how much visits differ"
+            said.append((f"the interval speaks for {result.interval_scope} only{how}", ""))
         said.append((f"outputs {result.numbers}", ""))
         if result.from_store:
             said.append((f"from the store, measured {result.measured_at.astimezone():%Y-%m-%d %H:%M}; --fresh measures again", ""))
@@ -247,8 +250,7 @@ def networks_table(networks: Sequence[Listed]) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("source of what was published", overflow="fold")
     for network in networks:
-        published = network.published
-        table.add_row(*_network(network), "; ".join(filter(None, (published.source, published.note))))
+        table.add_row(*_network(network), _source(network))
     return table
 
 
@@ -258,11 +260,12 @@ def measured_networks_table(zoo: Sequence[Measured], device: str) -> RenderableT
     table.add_column("network", no_wrap=True)
     for name in ("parameters", "mult-adds", "top-1", "top-5", "Pixel 1", device, "verdict"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("source of what was published", overflow="fold")
     for one in sorted(zoo, key=lambda one: getattr(one.outcome, "latency_ms", math.inf)):
         told = [_latency(one.outcome), verdict(one.outcome.verdict)] if isinstance(one.outcome, Result) else ["", ""]
         if isinstance(one.outcome, FailedResult):
             told = ["", Text("failed", style="red")]
-        table.add_row(*_network(one.network), *told)
+        table.add_row(*_network(one.network), *told, _source(one.network))
     return table
 
 
@@ -276,6 +279,10 @@ def _network(network: Listed) -> list[str | Text]:
         *("" if share is None else f"{share:.1f}%" for share in (published.top_1, published.top_5)),
         "" if published.pixel_1_ms is None else numbers.time(published.pixel_1_ms),
     ]
+
+
+def _source(network: Listed) -> str:
+    return "; ".join(filter(None, (network.published.source, network.published.note)))
 
 
 def _counted(counted: int | None, published: float | None) -> str:

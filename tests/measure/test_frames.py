@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +103,15 @@ def test_a_failure_is_a_row_that_says_why_and_has_no_latency(frame: pd.DataFrame
     assert (failed["sha256"], failed["device"], failed["runtime"], failed["threads"]) == (MODELS[2], "pi4", "ai-edge-litert", 1)
     assert failed[["latency_ms", "runs", "verdict", "numbers", "peak_memory_bytes"]].isna().all()
     assert frame["error"][1:].isna().all()
+
+
+def test_a_damaged_measurement_is_a_row_that_says_so_beside_the_others(store: Store) -> None:
+    damaged, _ = measured(store, (1,)), measured(store, (2,))
+    with sqlite3.connect(store.path) as database:
+        database.execute("UPDATE repetitions SET data = substr(data, 1, 50) WHERE benchmark = ?", (damaged,))
+    frame = results_frame(store, summarise=summarise)
+    assert frame["error_kind"].isna().tolist() == [True, False]
+    assert "damaged" in frame["error"][1]
 
 
 def test_a_model_that_never_started_is_a_row_too(store: Store) -> None:

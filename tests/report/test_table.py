@@ -86,12 +86,19 @@ def test_notes_warnings_and_the_comparison_of_outputs_are_printed() -> None:
     assert "from the store" not in text
 
 
+def test_a_core_that_was_not_chosen_for_its_size_is_told() -> None:
+    said = "any allowed core: the kernel tells of no difference"
+    assert f"core 1 is {said}" in remarks(core=1, core_chosen_by=said)
+    assert "core 1" not in remarks(core=1)
+
+
 def test_where_there_is_no_interval_the_reason_is_printed() -> None:
     assert "no interval: it takes 3 processes" in remarks(interval_ms=None)
 
 
 def test_an_interval_without_the_spread_between_visits_says_what_it_speaks_for() -> None:
     assert "the interval speaks for these minutes only: `harness aa`" in remarks(interval_scope="these minutes")
+    assert "harness aa" not in remarks(interval_scope="these minutes", cold=True)  # which knows no --cold
     assert "speaks for" not in remarks()
     assert "speaks for" not in remarks(interval_scope="these minutes", interval_ms=None)
 
