@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,9 @@ from harness.errors import ConfigError
 
 CONVERTER_VERSION = 2
 """Raised with every change that makes other bytes or numbers out of the same model."""
+
+
+_CANNOT_WRITE = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ def workspace() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="making-", dir=folder, ignore_cleanup_errors=True) as made:
             yield Path(made)
     except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
         raise ConfigError(
             f"{folder}: the cache folder cannot be written ({error.strerror})", "Free space there, or set HARNESS_CACHE to another folder."
         ) from error

@@ -22,6 +22,7 @@ from harness.convert.source import ACCEPTED, Source, resolve
 from harness.convert.warm_worker import WarmWorker
 from harness.convert.worker import FILE, NUMBERS, Converted, Job
 from harness.errors import ConfigError, HarnessError
+from harness.files import StrPath
 from harness.networks.network import Network
 from latency_agent import protocol
 
@@ -68,7 +69,7 @@ class Converter:
         *,
         precision: Precision | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
-        calibration: Path | None = None,
+        calibration: StrPath | None = None,
     ) -> Future[Model]:
         """Return the future of a prepared model; what is wrong with it is raised from there.
 
@@ -76,14 +77,15 @@ class Converter:
         its own. A model object is converted before this returns: only this process has its weights and its layers' code.
         """
         given = {name: tuple(int(dim) for dim in dims) for name, dims in (shapes or {}).items()}
+        examples = None if calibration is None else Path(calibration)
         if isinstance(source, Network):
             source = Source("network", source.name, network=source)
         if isinstance(source, (str, os.PathLike, Source)):
-            return self._thread.submit(self._prepare, source, precision, given, calibration)
+            return self._thread.submit(self._prepare, source, precision, given, examples)
         future: Future[Model] = Future()
         future.set_running_or_notify_cancel()
         try:
-            future.set_result(_prepare_object(source, precision or "float32", given, calibration))
+            future.set_result(_prepare_object(source, precision or "float32", given, examples))
         except HarnessError as error:
             future.set_exception(error)
         return future

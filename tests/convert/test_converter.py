@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -92,6 +93,11 @@ def test_a_conversion_ends_with_a_harness_that_is_killed(tmp_path: Path) -> None
     while runs(int(done.stdout)):
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_what_has_nothing_to_do_with_the_cache_is_not_blamed_on_it() -> None:
+    with pytest.raises(FileNotFoundError), cache.workspace():
+        raise FileNotFoundError(errno.ENOENT, "no such program")
 
 
 def runs(process: int) -> bool:
