@@ -23,6 +23,7 @@ from latency_agent.timing import clock_step_ns
 from latency_agent.worker import file_sha256
 
 _STDERR_TAIL_BYTES = 4000
+_QUICK = ("hello", "facts", "conditions")
 
 
 class Refused(Exception):
@@ -47,7 +48,7 @@ class Server:
         # Read once: placing a benchmark takes this process itself off the chosen cores.
         self._allowed = os.sched_getaffinity(0)
         self._clock_step_ns = clock_step_ns()
-        self._requests: Queue[bytes] = Queue()
+        self._requests: Queue[Dict[str, Any]] = Queue()
         self._lease: Optional[Lease] = None
         self._lease_lost = False
         self._lock = threading.Lock()
@@ -71,7 +72,7 @@ class Server:
     def serve(self) -> None:
         """Answer requests until stdin ends or falls silent; does not return."""
         threading.Thread(target=self._until_end, args=(self._listen,), daemon=True).start()
-        self._until_end(self._answer)
+        self._until_end(self._work)
 
     def _until_end(self, part: Callable[[], None]) -> None:
         """Run one of the two threads; whichever ends first ends the agent, with exit status 1 and a traceback where it failed."""
@@ -83,28 +84,35 @@ class Server:
                 traceback.print_exc()
             self._end(status=int(failed))
 
-    def _answer(self) -> None:
+    def _work(self) -> None:
+        """Answer what may take long, one request after the other."""
         while True:
-            request = json.loads(self._requests.get())
-            answer: Dict[str, Any] = {"id": request["id"]}
-            try:
-                operation = self._operations.get(request["op"])
-                if operation is None:
-                    raise Refused("UnknownOperation", f"the agent knows no operation {request['op']!r}")
-                answer["result"] = operation(request.get("args", {}))
-            except Refused as refused:
-                answer["error"] = {"kind": refused.kind, "message": refused.message, "stderr_tail": refused.stderr_tail}
-            except (Busy, cores.CoreError, governor.GovernorError, ImportError, OSError) as error:
-                answer["error"] = {"kind": type(error).__name__, "message": str(error), "stderr_tail": ""}
-            data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
-            try:
-                while data:
-                    data = data[os.write(self._out_fd, data) :]
-            except BrokenPipeError:
-                return
+            self._answer(self._requests.get())
+            self._requests.task_done()
+
+    def _answer(self, request: Dict[str, Any]) -> None:
+        answer: Dict[str, Any] = {"id": request["id"]}
+        try:
+            operation = self._operations.get(request["op"])
+            if operation is None:
+                raise Refused("UnknownOperation", f"the agent knows no operation {request['op']!r}")
+            answer["result"] = operation(request.get("args", {}))
+        except Refused as refused:
+            answer["error"] = {"kind": refused.kind, "message": refused.message, "stderr_tail": refused.stderr_tail}
+        except (Busy, cores.CoreError, governor.GovernorError, ImportError, OSError) as error:
+            answer["error"] = {"kind": type(error).__name__, "message": str(error), "stderr_tail": ""}
+        data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._out_fd, data) :]
+        except BrokenPipeError:
+            self._end(status=0)
 
     def _listen(self) -> None:
-        """Split stdin into requests, note signs of life, renew the lease; return on EOF or silence."""
+        """Split stdin into requests, note signs of life, renew the lease; return on EOF or silence.
+
+        Quick requests are answered here, unless a slow one is before them: handing one to the other thread takes longer than its answer.
+        """
         pending = b""
         heard = refreshed = time.monotonic()
         while True:
@@ -116,9 +124,11 @@ class Server:
                     return
                 heard = now
                 *lines, pending = (pending + data).split(b"\n")
-                for line in lines:
-                    if json.loads(line)["op"] != "ping":
-                        self._requests.put(line)
+                for request in map(json.loads, lines):
+                    if request["op"] in _QUICK and not self._requests.unfinished_tasks:
+                        self._answer(request)
+                    elif request["op"] != "ping":
+                        self._requests.put(request)
             elif now - heard > HEARTBEAT_TIMEOUT_S:
                 return
             if self._lease is not None and now - refreshed > HEARTBEAT_INTERVAL_S:
@@ -177,8 +187,8 @@ class Server:
     def _place(self, args: Dict[str, Any]) -> Any:
         placement = cores.place(cores.read_cores(self._allowed), int(args["threads"]), args["core"])
         others = self._allowed - set(placement.cores)
-        if others:
-            os.sched_setaffinity(0, others)
+        for thread in Path("/proc/self/task").iterdir() if others else ():
+            os.sched_setaffinity(int(thread.name), others)
         return encode(placement)
 
     def _govern(self, args: Dict[str, Any]) -> Any:

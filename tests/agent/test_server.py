@@ -96,7 +96,7 @@ def test_pings_get_no_answer(live: Agent) -> None:
 
 
 def test_requests_are_answered_in_order(live: Agent) -> None:
-    asked = [live.send("hello"), live.send("facts"), live.send("hello")]
+    asked = [live.send(operation) for operation in ("hello", "slow and unknown", "facts", "hello")]
     assert [live.answer()["id"] for _ in asked] == asked
 
 
@@ -129,7 +129,9 @@ def test_placing_takes_the_agent_itself_off_the_core(live: Agent) -> None:
     pid = live.pid
     (core,) = live.ask("place", {"threads": 1, "core": None})["result"]["cores"]
     allowed = os.sched_getaffinity(0)
-    assert os.sched_getaffinity(pid) == (allowed - {core} or allowed)
+    threads = [int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    assert len(threads) == 2
+    assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {frozenset(allowed - {core} or allowed)}
 
 
 @pytest.mark.usefixtures("lease")
