@@ -39,9 +39,9 @@ def main() -> None:
             for model in models[len(state.rows("typical")) :]:
                 state.add("typical", model=model.name, ns=rigs.typical_ns(rig, model))
     typical: dict[str, float] = {row["model"]: row["ns"] for row in state.rows("typical")}
-    with figures.turn(), rigs.rig(state.folder) as rig:
-        for position in range(len(state.rows("round")), options.count * len(models)):
-            number, model = position // len(models), models[position % len(models)]
+    for position in range(len(state.rows("round")), options.count * len(models)):
+        number, model = position // len(models), models[position % len(models)]
+        with figures.turn(), rigs.rig(state.folder) as rig:
             state.add("round", model=model.name, **one_round(rig, model, typical[model.name], number))
     report(options, [line(model.name, [row for row in state.rows("round") if row["model"] == model.name]) for model in models], state)
 
