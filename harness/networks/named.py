@@ -17,7 +17,6 @@ from harness.networks.space_file import read_space
 
 SUFFIX = ".toml"
 _SPACE = "space:"
-_OPTIONS = ("width", "resolution")
 _WIDEST = 10
 _FINEST = 4096
 
@@ -65,19 +64,21 @@ def _an_example(space: str) -> str:
 
 
 def _scaled(recipe: Recipe, text: str, items: list[str]) -> Network:
-    known = _OPTIONS if recipe.width is not None else _OPTIONS[1:]
+    known = ["width"] * (recipe.width is not None) + ["resolution"] * (len(recipe.input) == 3)
+    hint = f"Known options: {', '.join(f'{option}=NUMBER' for option in known)}."
+    if not known:
+        hint = f"{recipe.name} has no options: leave out the colon and what follows it."
     options: dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or key not in known or key in options:
             what = "is given twice" if key in options else "is not an option"
-            raise ConfigError(
-                f"{text}: {item!r} {what} of {recipe.name}", f"Known options: {', '.join(f'{option}=NUMBER' for option in known)}."
-            )
+            raise ConfigError(f"{text}: {item!r} {what} of {recipe.name}", hint)
         options[key] = value
     width = _width(text, options["width"]) if "width" in options else 1.0
-    resolution = _resolution(text, options["resolution"]) if "resolution" in options else recipe.input[0]
-    said = ([f"width={width!r}"] if width != 1 else []) + ([f"resolution={resolution}"] if resolution != recipe.input[0] else [])
+    resolution = _resolution(text, options["resolution"]) if "resolution" in options else None
+    resized = resolution is not None and recipe.input[:2] != (resolution, resolution)
+    said = ([f"width={width!r}"] if width != 1 else []) + ([f"resolution={resolution}"] if resized else [])
     return recipe.network(":".join([recipe.name, *([",".join(said)] if said else [])]), width, resolution)
 
 

@@ -8,6 +8,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.networks.catalogue import network_files, recipe_named, space_files, space_named
 from harness.networks.named import is_name, network_named
+from harness.networks.recipe import read_recipe
 
 
 @pytest.mark.parametrize("text", ["mobilenet_v2", "mobilenet_v2:width=1", "mobilenet_v2:resolution=224,width=1.0"])
@@ -21,6 +22,24 @@ def test_the_canonical_name_names_the_same_network() -> None:
     assert network.name == "mobilenet_v2:width=0.5,resolution=160"
     assert network_named(network.name) == network
     assert network.input == (160, 160, 3)
+
+
+def test_an_input_that_is_not_square_stays_as_it_is(tmp_path: Path) -> None:
+    mine = tmp_path / "wide.toml"
+    mine.write_text('input = [96, 128, 3]\nblocks = [\n  {type = "conv", filters = 8},\n]\n')
+    assert network_named(str(mine)).input == (96, 128, 3)
+    network = network_named(f"{mine}:resolution=96")
+    assert (network.name, network.input) == ("wide:resolution=96", (96, 96, 3))
+
+
+def test_a_flat_input_has_no_resolution(tmp_path: Path) -> None:
+    mine = tmp_path / "flat.toml"
+    mine.write_text('input = [784]\nblocks = [\n  {type = "dense", units = 10},\n]\n')
+    assert network_named(str(mine)).input == (784,)
+    with pytest.raises(ConfigError, match="'resolution=28' is not an option of flat\nflat has no options"):
+        network_named(f"{mine}:resolution=28")
+    with pytest.raises(ConfigError, match="flat: a flat input of 784 has no resolution"):
+        read_recipe(mine).network("flat", resolution=28)
 
 
 @pytest.mark.parametrize("name", sorted(network_files()))
