@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import logging
+import os
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,3 +22,17 @@ def _apart_from_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.delenv("HARNESS_DEVICES", raising=False)
         patch.delenv("COLUMNS", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def keras() -> Any:
+    """Return Keras on TensorFlow, whose imports warn of what this project cannot change."""
+    os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras
+        import tensorflow as tf
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    return keras

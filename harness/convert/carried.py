@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.errors import ConversionError
+
 Floats = npt.NDArray[np.float32]
+_HINT = "pass the model that build_keras made of this network"
 
 
 class CarriedWeights:
-    """The weights of a Keras model's layers, as `direct.write_network` asks for them."""
+    """The weights of a Keras model's layers, as `direct.write_network` asks for them: ConversionError where they are another network's."""
 
     def __init__(self, model: Any) -> None:
         self._layers = {layer.name: layer for layer in model.layers}
@@ -21,13 +25,16 @@ class CarriedWeights:
         for name, arranged in (("convolution", _convolution), ("depthwise", _depthwise), ("dense", np.transpose)):
             layer = self._layers.get(f"{node}_{name}")
             if layer is not None:
-                kernel = arranged(_numbers(layer.kernel)).reshape(shape)
+                numbers = _numbers(layer.kernel)
+                if numbers.size != math.prod(shape):
+                    raise ConversionError(f"layer {layer.name} has a kernel of {numbers.shape}, the network one of {shape}", _HINT)
+                kernel = arranged(numbers).reshape(shape)
                 scale = self._scale(node)
                 if scale is None:
                     return np.ascontiguousarray(kernel, np.float32)
                 # A depthwise kernel has its channels last, a convolution's its filters first.
                 return np.asarray(kernel * (scale if name == "depthwise" else scale.reshape(-1, 1, 1, 1)), np.float32)
-        raise KeyError(f"{node}: no such layer in the model")
+        raise ConversionError(f"the model has no layer for operation {node} of the network", _HINT)
 
     def bias(self, node: int, size: int) -> Floats:
         """Return the bias of a graph's node: that of its batch norm where it has one."""

@@ -16,10 +16,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from harness.convert.random_weights import RandomWeights, Range, range_before, ranges
 from harness.convert.tflite_file import Kind, Quantization, TfliteFile
-from harness.errors import ConversionError
+from harness.errors import ConfigError, ConversionError
 from harness.networks import graph as g
 from harness.networks.blocks import Block, block_graph
-from harness.networks.network import BYTES, Network
+from harness.networks.network import Network
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,7 +46,16 @@ class Weights(Protocol):
 
 
 def write_network(network: Network, weights: Weights | None = None, precision: DirectPrecision = "float32") -> bytes:
-    """Return the .tflite file of a network, with random weights unless some are given; raises ConversionError where it grows too large."""
+    """Return the .tflite file of a network, with random weights unless some are given.
+
+    `convert.carried.CarriedWeights` are those of a model that `build_keras` made. An int8 file with weights of one's own needs examples of
+    the input too: `convert.calibrated.write_calibrated`. Raises ConversionError where the file would grow too large.
+    """
+    if weights is not None and precision == "int8":
+        raise ConfigError(
+            f"{network.name}: int8 with weights of one's own takes examples of its input, to know how far its activations reach",
+            "use harness.convert.calibrated.write_calibrated(network, weights, examples)",
+        )
     check_size(network, precision)
     graph, output = network.graph()
     return write_graph(graph, output, weights or RandomWeights(graph), precision)
@@ -54,7 +63,7 @@ def write_network(network: Network, weights: Weights | None = None, precision: D
 
 def check_size(network: Network, precision: DirectPrecision = "float32") -> None:
     """Raise ConversionError where no .tflite file could hold a network's weights."""
-    size_bytes = network.costs.weights * BYTES[precision]
+    size_bytes = network.costs.weight_bytes(precision)
     if size_bytes > _MOST_BYTES:
         hint = "A .tflite file holds 2 GiB at most: use a smaller width or resolution."
         raise ConversionError(f"{network.name}: its weights take {size_bytes / 2**30:.1f} GiB", hint)

@@ -32,7 +32,19 @@ Size = tuple[int, int]
 Skip = Literal["identity", "pool", "none"]
 """What is added to a block's output where the shapes allow: its input, its input averaged over 3x3 places, or nothing."""
 
-_SHORT = {"kernel": "k", "stride": "s", "filters": "f", "units": "u", "expansion": "e", "se": "se", "groups": "g", "multiplier": "m"}
+_SHORT = {
+    "kernel": "k",
+    "stride": "s",
+    "filters": "f",
+    "units": "u",
+    "expansion": "e",
+    "se": "se",
+    "groups": "g",
+    "multiplier": "m",
+    "gate": "gate:",
+    "output_activation": "output:",
+}
+"""What stands before a field's value in a key. Other texts stand alone: no two of a block's fields have one in common."""
 
 
 def divisible(value: float, divisor: int = 8) -> int:
@@ -73,7 +85,9 @@ def _short(value: object) -> str:
         if len(value) == 2 and all(isinstance(item, int) for item in value):
             return str(value[0]) if value[0] == value[1] else f"{value[0]}x{value[1]}"
         return f"({','.join(map(_short, value))})"
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value).lower()
 
 
 @lru_cache(maxsize=100_000)

@@ -17,13 +17,19 @@ Activation = Literal["linear", "relu", "relu6", "hard_swish", "hard_sigmoid", "s
 Reduction = Literal["max", "average"]
 ACTIVATIONS: tuple[Activation, ...] = ("linear", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "softmax")
 
+Precision = Literal["float32", "int8"]
+VALUE_BYTES: dict[Precision, int] = {"float32": 4, "int8": 1}
+"""Of a weight and of an activation."""
+BIAS_BYTES = 4
+"""Of a bias, in int8 files too."""
+
 
 @dataclass(frozen=True)
 class Operation:
     """One step of a graph. Unless it says otherwise it has one input, whose shape it keeps, and neither parameters nor mult-adds.
 
     `parameters` are the trained ones: weights, biases, and scale and shift of batch norm, whose moving statistics do not count. `weights`
-    are what is left of them where batch norm is folded into the convolution before it: a bias.
+    are what is left of them where batch norm is folded into the convolution before it: a bias. `biases` are those of the weights.
     """
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
@@ -37,6 +43,10 @@ class Operation:
     def weights(self, shapes: Sequence[Shape]) -> int:
         """Return the number of weights and biases in a file for inference."""
         return self.parameters(shapes)
+
+    def biases(self, shapes: Sequence[Shape]) -> int:  # noqa: ARG002 - those without biases ignore them
+        """Return the number of biases among the weights."""
+        return 0
 
     def mult_adds(self, shapes: Sequence[Shape]) -> int:  # noqa: ARG002 - those without mult-adds ignore them
         """Return the number of multiplications that are added up: those of convolutions and dense layers, as papers count them."""
@@ -57,9 +67,10 @@ class Convolution(Operation):
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
         """Return the feature map's shape."""
-        height, width, channels = _feature_map(shapes[0], "a convolution")
+        height, width, channels = feature_map(shapes[0], "a convolution")
         if channels % self.groups or self.filters % self.groups:
-            raise ConfigError(f"{self.groups} groups divide neither {channels} channels nor {self.filters} filters")
+            what = f"{self.groups} groups do not divide {channels} channels and {self.filters} filters"
+            raise ConfigError(what, "use a number of groups that divides both")
         return (*_window(height, width, self.kernel, self.stride, self.padding), self.filters)
 
     def parameters(self, shapes: Sequence[Shape]) -> int:
@@ -69,6 +80,10 @@ class Convolution(Operation):
     def weights(self, shapes: Sequence[Shape]) -> int:
         """Return the number of weights and one bias per filter."""
         return self._kernel_weights(shapes) + self.filters
+
+    def biases(self, shapes: Sequence[Shape]) -> int:  # noqa: ARG002 - as above
+        """Return one per filter."""
+        return self.filters
 
     def mult_adds(self, shapes: Sequence[Shape]) -> int:
         """Return the kernel's weights times the places it is laid on."""
@@ -93,7 +108,7 @@ class DepthwiseConvolution(Operation):
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
         """Return the feature map's shape."""
-        height, width, channels = _feature_map(shapes[0], "a depthwise convolution")
+        height, width, channels = feature_map(shapes[0], "a depthwise convolution")
         return (*_window(height, width, self.kernel, self.stride, self.padding), channels * self.multiplier)
 
     def parameters(self, shapes: Sequence[Shape]) -> int:
@@ -104,6 +119,10 @@ class DepthwiseConvolution(Operation):
     def weights(self, shapes: Sequence[Shape]) -> int:
         """Return the number of weights and one bias per channel."""
         return self.output(shapes)[2] * (math.prod(self.kernel) + 1)
+
+    def biases(self, shapes: Sequence[Shape]) -> int:
+        """Return one per channel."""
+        return self.output(shapes)[2]
 
     def mult_adds(self, shapes: Sequence[Shape]) -> int:
         """Return the kernel's size times the values of the output."""
@@ -127,6 +146,10 @@ class Dense(Operation):
         """Return the number of weights and biases."""
         return (shapes[0][0] + 1) * self.units
 
+    def biases(self, shapes: Sequence[Shape]) -> int:  # noqa: ARG002 - as above
+        """Return one per unit."""
+        return self.units
+
     def mult_adds(self, shapes: Sequence[Shape]) -> int:
         """Return the number of weights."""
         return shapes[0][0] * self.units
@@ -143,7 +166,7 @@ class Pooling(Operation):
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
         """Return the feature map's shape."""
-        height, width, channels = _feature_map(shapes[0], "a pooling layer")
+        height, width, channels = feature_map(shapes[0], "a pooling layer")
         return (*_window(height, width, self.kernel, self.stride, self.padding), channels)
 
 
@@ -155,7 +178,7 @@ class GlobalPooling(Operation):
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
         """Return the number of channels."""
-        *_, channels = _feature_map(shapes[0], "global pooling")
+        *_, channels = feature_map(shapes[0], "global pooling")
         return (1, 1, channels) if self.keep else (channels,)
 
 
@@ -191,7 +214,8 @@ class Add(Operation):
     def output(self, shapes: Sequence[Shape]) -> Shape:
         """Return their shape."""
         if len(set(shapes)) != 1:
-            raise ConfigError(f"shapes that differ cannot be added: {' and '.join(map(text_of, shapes))}")
+            what = f"shapes that differ cannot be added: {' and '.join(map(text_of, shapes))}"
+            raise ConfigError(what, "give both the same stride and the same channels")
         return shapes[0]
 
 
@@ -207,7 +231,8 @@ class Concatenate(Operation):
     def output(self, shapes: Sequence[Shape]) -> Shape:
         """Return the shape with the channels of all."""
         if len({shape[:-1] for shape in shapes}) != 1:
-            raise ConfigError(f"feature maps of different sizes cannot be concatenated: {', '.join(map(text_of, shapes))}")
+            what = f"feature maps of different sizes cannot be concatenated: {', '.join(map(text_of, shapes))}"
+            raise ConfigError(what, "give all of them the same strides and padding")
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
 
@@ -248,12 +273,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Costs:
-    """What can be counted without a device. `activations` are the values that its operations write, `weights` those of a file."""
+    """What can be counted without a device.
+
+    `activations` are the values that its operations write, `weights` those of a file, `biases` those of the weights that are biases.
+    """
 
     parameters: int = 0
     mult_adds: int = 0
     weights: int = 0
     activations: int = 0
+    biases: int = 0
 
     def __add__(self, other: Costs) -> Costs:
         return Costs(
@@ -261,7 +290,16 @@ class Costs:
             self.mult_adds + other.mult_adds,
             self.weights + other.weights,
             self.activations + other.activations,
+            self.biases + other.biases,
         )
+
+    def weight_bytes(self, precision: Precision) -> int:
+        """Return how many bytes the weights and biases of a file take."""
+        return VALUE_BYTES[precision] * (self.weights - self.biases) + BIAS_BYTES * self.biases
+
+    def activation_bytes(self, precision: Precision) -> int:
+        """Return how many bytes its operations write."""
+        return VALUE_BYTES[precision] * self.activations
 
 
 class Graph:
@@ -303,7 +341,13 @@ class Graph:
                 continue
             shapes = [self.shape(position) for position in node.inputs]
             operation = node.operation
-            total += Costs(operation.parameters(shapes), operation.mult_adds(shapes), operation.weights(shapes), math.prod(node.output))
+            total += Costs(
+                operation.parameters(shapes),
+                operation.mult_adds(shapes),
+                operation.weights(shapes),
+                math.prod(node.output),
+                operation.biases(shapes),
+            )
         return total
 
 
@@ -312,9 +356,11 @@ def text_of(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def _feature_map(shape: Shape, what: str) -> tuple[int, int, int]:
+def feature_map(shape: Shape, what: str) -> tuple[int, int, int]:
+    """Return the height, width and channels of a shape; raises ConfigError for a flat one, which `what` cannot take."""
     if len(shape) != 3:
-        raise ConfigError(f"{what} takes a feature map, not a flat input of {text_of(shape)}")
+        hint = "put it before the flatten or global_pool, on an input of [height, width, channels]"
+        raise ConfigError(f"{what} takes a feature map, not a flat input of {text_of(shape)}", hint)
     height, width, channels = shape
     return height, width, channels
 

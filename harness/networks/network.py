@@ -12,15 +12,20 @@ from typing import Any, Literal, Self, get_args
 
 from harness.errors import ConfigError
 from harness.networks.blocks import Block, block_costs, block_key
-from harness.networks.graph import Costs, Graph, Shape, text_of
-from harness.networks.tables import block_of, table_of
-from harness.tomlfile import nearest, parse
+from harness.networks.graph import Costs, Graph, Precision, Shape, text_of
+from harness.networks.tables import block_of, shape_of, table_of
+from harness.tomlfile import FieldError, nearest, parse
 
 Initializer = Literal["he_normal", "he_normal_fan_out", "glorot_uniform", "truncated_normal_0.09", "normal_0.01"]
 """Distributions of first weights by the names that Keras has for them; with a number, of that standard deviation."""
 
-BYTES = {"float32": 4, "int8": 1}
-"""Of a weight and of an activation; the biases of int8 models have 4."""
+
+class BlockError(ConfigError):
+    """A block of a network cannot take its input; `position` is the block's, from 0."""
+
+    def __init__(self, message: str, hint: str = "", position: int = 0) -> None:
+        super().__init__(message, hint)
+        self.position = position
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,12 @@ def training_of(table: object) -> Training:
     known = {field.name for field in fields(Training)}
     for key, value in table.items():
         if key not in known:
-            raise ConfigError(f"unknown key {key!r} of training{nearest(key, known)}", f"keys: {', '.join(sorted(known))}")
+            raise FieldError(f"unknown key {key!r} of training{nearest(key, known)}", f"keys: {', '.join(sorted(known))}", key)
         if key == "initializer" and value not in get_args(Initializer):
             hint = f"known: {', '.join(get_args(Initializer))}"
-            raise ConfigError(f"initializer is {value!r}{nearest(str(value), get_args(Initializer))}", hint)
+            raise FieldError(f"initializer is {value!r}{nearest(str(value), get_args(Initializer))}", hint, key)
         if key != "initializer" and not (isinstance(value, float) and 0 < value < 1):
-            raise ConfigError(f"{key} is {value!r}", "expected: a number between 0 and 1")
+            raise FieldError(f"{key} is {value!r}", "expected: a number between 0 and 1", key)
     return Training(**table)
 
 
@@ -59,12 +64,12 @@ class Network:
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """The shape of the input and of each block's output; raises ConfigError that names the block which cannot take its input."""
+        """The shape of the input and of each block's output; raises BlockError for the first block that cannot take its input."""
         return tuple(shape for shape, _ in self._walk())
 
     @cached_property
     def costs(self) -> Costs:
-        """What its blocks cost together; raises ConfigError like `shapes`."""
+        """What its blocks cost together; raises BlockError like `shapes`."""
         total = Costs()
         for _, costs in self._walk():
             total += costs
@@ -79,6 +84,14 @@ class Network:
     def mult_adds(self) -> int:
         """The number of mult-adds of its convolutions and dense layers."""
         return self.costs.mult_adds
+
+    def weight_bytes(self, precision: Precision) -> int:
+        """Return how many bytes its weights and biases take in a file."""
+        return self.costs.weight_bytes(precision)
+
+    def activation_bytes(self, precision: Precision) -> int:
+        """Return how many bytes its operations write."""
+        return self.costs.activation_bytes(precision)
 
     @cached_property
     def block_keys(self) -> tuple[str, ...]:
@@ -117,14 +130,11 @@ class Network:
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
         """Return the network of `to_table`; raises ConfigError for anything else."""
-        name, shape, blocks = (table.get(key) for key in ("name", "input", "blocks"))
-        unknown = sorted(set(table) - {"name", "input", "blocks", "training"})
-        sound = isinstance(name, str) and isinstance(shape, list) and isinstance(blocks, list) and not unknown
-        if not sound or not all(isinstance(size, int) and size > 0 for size in shape or ()):
+        name, blocks = table.get("name"), table.get("blocks")
+        known = set(table) <= {"name", "input", "blocks", "training"}
+        if not (isinstance(name, str) and "input" in table and isinstance(blocks, list) and known):
             raise ConfigError(f"a network is a name, an input shape and blocks, not {sorted(table)}", "input = [224, 224, 3]")
-        assert isinstance(name, str)
-        training = training_of(table.get("training", {}))
-        return cls(name, tuple(shape or ()), tuple(block_of(block) for block in blocks or ()), training)
+        return cls(name, shape_of(table["input"]), tuple(map(block_of, blocks)), training_of(table.get("training", {})))
 
     def to_json(self) -> str:
         """Return it as JSON text."""
@@ -173,6 +183,7 @@ class Network:
                 shape, costs = block_costs(block, sources)
             except ConfigError as error:
                 read = f" on {text_of(shapes[-1])}"
-                raise ConfigError(f"{self.name}: block {position + 1} ({block.key}){read}: {error.message}", error.hint) from None
+                what = f"{self.name}: block {position + 1} ({block.key}){read}: {error.message}"
+                raise BlockError(what, error.hint, position) from None
             shapes.append(shape)
             yield shape, costs

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from harness.errors import ConfigError
 from harness.networks.blocks import Block, divisible
-from harness.networks.graph import Shape
-from harness.networks.network import Network, Training, training_of
-from harness.networks.tables import BLOCKS, block_of, fields_of
-from harness.tomlfile import line_of, lines_of_elements, nearest, parse
+from harness.networks.graph import Shape, text_of
+from harness.networks.network import BlockError, Network, Training, training_of
+from harness.networks.tables import block_of, check_default, fields_of, kind_of, shape_of
+from harness.tomlfile import FieldError, line_of, lines_of_elements, located, nearest, parse
 
 WidthRule = Literal["divisible", "floor"]
 """How scaled filters are rounded: to a multiple of 8 that is not 10% smaller, or down."""
@@ -74,8 +74,13 @@ class Recipe:
     published: Published
 
     def network(self, name: str, width: float = 1.0, resolution: int | None = None) -> Network:
-        """Return the network at a width and resolution, called `name`; raises ConfigError for a width that leaves no channels."""
-        shape = self.input if resolution is None else (resolution, resolution, *self.input[2:])
+        """Return the network at a width and resolution, called `name`, None the resolution of its own input.
+
+        Raises ConfigError for a width that leaves no channels, and for a resolution of a flat input.
+        """
+        if resolution is not None and len(self.input) != 3:
+            raise ConfigError(f"{name}: a flat input of {text_of(self.input)} has no resolution", "leave the resolution out")
+        shape = self.input if resolution is None else (resolution, resolution, self.input[2])
         return Network(name, shape, tuple(self._scaled(block, scaled, width, name) for block, scaled in self.blocks), self.training)
 
     def _scaled(self, block: Block, scaled: Scaled, width: float, name: str) -> Block:
@@ -104,26 +109,48 @@ def parse_recipe(text: str, path: Path) -> Recipe:
     for key in ("input", "blocks"):
         if not table.get(key):
             raise ConfigError(f"{path}: a network has {key}", 'such as input = [224, 224, 3], blocks = [{type = "conv", filters = 32}]')
-    shape, width = table["input"], table.get("width")
-    if len(shape) not in (1, 3) or not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in shape):
-        raise _error(text, path, ("input",), f"input is {shape}", "write [height, width, channels]")
+    with located(text, path, ("input",)):
+        shape = shape_of(table["input"])
+    width = table.get("width")
     if width not in (None, "divisible", "floor"):
         raise _error(text, path, ("width",), f"width is {width!r}{nearest(width, ('divisible', 'floor'))}", "known: divisible, floor")
     _check(table.get("published", {}), _PUBLISHED_KINDS, text, path, ("published",))
-    try:
+    with located(text, path, ("training",)):
         training = training_of(table.get("training", {}))
-    except ConfigError as error:
-        raise _error(text, path, ("training",), error.message, error.hint) from None
-    lines = lines_of_elements(text, ("blocks",))
+    defaults, parts = table.get("defaults", {}), table.get("parts", {})
+    for key, value in defaults.items():
+        with located(text, path, ("defaults",)):
+            check_default(key, value)
+    for key, part in parts.items():
+        if not isinstance(part, dict):
+            raise _error(text, path, ("parts", key), f"part {key!r} is a table, not {part!r}", f"write [parts.{key}]")
     blocks: list[tuple[Block, Scaled]] = []
-    for line, entry in zip(lines, table["blocks"], strict=True):
+    lines: list[int] = []
+    for line, entry in zip(lines_of_elements(text, ("blocks",)), table["blocks"], strict=True):
         try:
-            blocks += _entry(entry, table.get("defaults", {}), table.get("parts", {}))
+            blocks += _entry(entry, defaults, parts)
         except ConfigError as error:
-            raise ConfigError(f"{path}:{line}: {error.message}", error.hint) from None
+            shared = _shared(error, entry, defaults, parts)
+            raise ConfigError(f"{path}:{line_of(text, shared) if shared else line}: {error.message}", error.hint) from None
+        lines += [line] * (len(blocks) - len(lines))
     name = table.get("name", path.stem)
     published = published_of(table.get("published", {}))
-    return Recipe(name, table.get("title", name), tuple(shape), width, tuple(blocks), training, published)
+    recipe = Recipe(name, table.get("title", name), shape, width, tuple(blocks), training, published)
+    try:
+        _ = recipe.network(name).shapes
+    except BlockError as error:
+        raise ConfigError(f"{path}:{lines[error.position]}: {error.message}", error.hint) from None
+    return recipe
+
+
+def _shared(error: ConfigError, entry: object, defaults: Mapping[str, Any], parts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the key of the part, or of the defaults, that gives an entry its wrong field; () where the entry itself is wrong."""
+    if not isinstance(error, FieldError) or not isinstance(entry, dict) or error.field in entry:
+        return ()
+    part = entry.get("part")
+    if part is not None and error.field in parts[part]:
+        return "parts", part, error.field
+    return ("defaults", error.field) if error.field in defaults else ()
 
 
 def _entry(entry: object, defaults: Mapping[str, Any], parts: Mapping[str, Any]) -> Iterator[tuple[Block, Scaled]]:
@@ -134,14 +161,14 @@ def _entry(entry: object, defaults: Mapping[str, Any], parts: Mapping[str, Any])
     if not isinstance(entry, dict):
         raise ConfigError(f"a block is a table, not {entry!r}", 'write {type = "conv", filters = 32, kernel = 3}')
     part = entry.get("part")
-    if part is not None and not isinstance(parts.get(str(part)), dict):
+    if part is not None and not (isinstance(part, str) and part in parts):
         raise ConfigError(f"there is no part {part!r}{nearest(str(part), parts)}", f"write [parts.{part}] with what such blocks share")
-    given = parts.get(str(part), {}) | {key: value for key, value in entry.items() if key != "part"}
+    given = (parts[part] if part is not None else {}) | {key: value for key, value in entry.items() if key != "part"}
     repeat, scaled = given.pop("repeat", 1), given.pop("scaled", "always")
     if not isinstance(repeat, int) or isinstance(repeat, bool) or repeat < 1:
-        raise ConfigError(f"repeat is {repeat!r}", "expected: a whole number from 1 on")
+        raise FieldError(f"repeat is {repeat!r}", "expected: a whole number from 1 on", "repeat")
     if scaled not in ("always", "grown", "never"):
-        raise ConfigError(f"scaled is {scaled!r}", "known: always, grown (above a width of 1), never")
+        raise FieldError(f"scaled is {scaled!r}", "known: always, grown (above a width of 1), never", "scaled")
     first = block_of(_defaulted(given, defaults))
     yield first, scaled
     for _ in range(repeat - 1):
@@ -151,7 +178,7 @@ def _entry(entry: object, defaults: Mapping[str, Any], parts: Mapping[str, Any])
 
 def _defaulted(entry: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry with the file's defaults for the keys that its type has, in its branches too."""
-    kind = BLOCKS.get(entry.get("type", ""))
+    kind = kind_of(entry)
     known = fields_of(kind) if kind is not None else {}
     whole = {key: value for key, value in defaults.items() if key in known} | entry
     if isinstance(whole.get("branches"), list):

@@ -14,9 +14,10 @@ from typing import Any
 from harness.errors import ConfigError
 from harness.networks.blocks import Block, block_costs, block_key
 from harness.networks.graph import Costs, Shape
-from harness.networks.network import Network
-from harness.networks.tables import block_of
+from harness.networks.network import Network, Training
+from harness.networks.tables import block_of, is_count
 from harness.networks.wiring import Gather
+from harness.tomlfile import FieldError
 
 Tokens = tuple[int, ...]
 """One number per position of a space: which of its options is chosen. What is chosen for layers that are not there is 0."""
@@ -140,6 +141,7 @@ class Space:
     stem: tuple[Block, ...]
     stages: tuple[Stage, ...]
     head: tuple[Block, ...]
+    training: Training
 
     @cached_property
     def positions(self) -> tuple[Position, ...]:
@@ -210,7 +212,7 @@ class Space:
         blocks = list(self.stem)
         for stage, part in zip(self.stages, self.parts(self.checked(tokens)), strict=True):
             blocks += stage.blocks(part, len(blocks))
-        return Network(f"space:{self.name}/{self.encode(tokens)}", self.input, (*blocks, *self.head))
+        return Network(f"space:{self.name}/{self.encode(tokens)}", self.input, (*blocks, *self.head), self.training)
 
     def costs(self, tokens: Tokens) -> Costs:
         """Return what `network(tokens).costs` is, sooner: what a stage costs is remembered."""
@@ -245,9 +247,12 @@ def layer_of(table: dict[str, Any], stride: int) -> Block:
     """Return the block of a layer's chosen values: `op` gives its type, a kernel or stride may come as its height and its width."""
     op = dict(table.pop("op", ()))
     for name in ("kernel", "stride"):
-        sides = [table.pop(f"{name}_{side}", None) for side in ("height", "width")]
-        if sides != [None, None]:
-            table[name] = [side or 1 for side in sides]
+        keys = [f"{name}_{side}" for side in ("height", "width")]
+        if sides := {key: table.pop(key) for key in keys if key in table}:
+            for key, value in sides.items():
+                if not is_count(value):
+                    raise FieldError(f"{key} is {value!r}", "write a whole number from 1 on", key)
+            table[name] = [sides.get(key, 1) for key in keys]
     return block_of(op | table | ({"stride": stride} if stride > 1 else {}))
 
 
@@ -263,7 +268,8 @@ def chain(blocks: Sequence[Block], shape: Shape) -> tuple[Shape, Costs]:
 def unique_blocks(space: Space) -> Iterator[tuple[Block, tuple[Shape, ...]]]:
     """Yield every block that a candidate can contain, with the shapes of its inputs, each once.
 
-    With skips these are more than can be listed: take as many as are wanted.
+    Of a space with skips these are the blocks of the stem and the convolutions of its layers, on all that each may read: more than can
+    be listed, so take as many as are wanted. What gathers the outputs that no layer reads, and the head behind it, are left out.
     """
     seen: set[str] = set()
     for block, shapes in _occurring(space):

@@ -19,7 +19,9 @@ from harness.networks.graph import (
     Graph,
     Pad,
     Pooling,
+    feature_map,
 )
+from harness.tomlfile import FieldError
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Branches(Block):
 
     type: ClassVar[str] = "branches"
     branches: tuple[tuple[Block, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.branches:
+            raise FieldError("branches are []", "write at least one chain of blocks", "branches")
 
     def expand(self, graph: Graph, *inputs: int) -> int:
         """Add all chains and the concatenation."""
@@ -90,15 +96,16 @@ def gather(graph: Graph, inputs: tuple[int, ...]) -> int:
     """Add what makes one feature map of several: zeros below and to the right of smaller ones, then the concatenation."""
     if len(inputs) == 1:
         return inputs[0]
-    height, width = (max(graph.shape(one)[axis] for one in inputs) for axis in (0, 1))
+    sizes = [feature_map(graph.shape(one), "a concatenation of earlier outputs")[:2] for one in inputs]
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
     padded = []
-    for one in inputs:
-        rows, columns = height - graph.shape(one)[0], width - graph.shape(one)[1]
+    for one, size in zip(inputs, sizes, strict=True):
+        rows, columns = height - size[0], width - size[1]
         padded.append(graph.add(Pad((0, rows), (0, columns)), one) if rows or columns else one)
     return graph.add(Concatenate(), *padded)
 
 
-_TERM = re.compile(r"(?:(sep|avg|max)([357]) )?(h|p|\d)")
+_TERM = re.compile(r"(?:(sep|avg|max)([357]) )?(h|p|[0-9])")
 
 
 @dataclass(frozen=True)
@@ -121,14 +128,21 @@ class Cell(Block):
         for position, text in enumerate(self.sums):
             terms = [_TERM.fullmatch(term.strip()) for term in text.split("+")]
             if len(terms) != 2 or not all(term and (not term[3].isdigit() or int(term[3]) < position) for term in terms):
-                raise ConfigError(f"{text!r} is no sum of a cell", 'write two terms on h, p or an earlier sum, such as "sep5 h + avg3 p"')
+                hint = 'write two terms on h, p or an earlier sum, such as "sep5 h + avg3 p"'
+                raise FieldError(f"{text!r} is no sum of a cell", hint, "sums")
         known = {"h", "p", *(str(position) for position in range(len(self.sums)))}
         if not self.concat or not known.issuperset(self.concat):
-            raise ConfigError(f"{list(self.concat)} cannot be concatenated", f"known are {', '.join(sorted(known))}")
+            raise FieldError(f"{list(self.concat)} cannot be concatenated", f"known are {', '.join(sorted(known))}", "concat")
+        if self.inputs not in (1, 2):
+            raise FieldError(f"inputs of a cell are {self.inputs}", "write 1 or 2", "inputs")
 
     def reads(self, position: int) -> tuple[int, ...]:
         """Return the last output and, with two inputs, the one before."""
-        return (position,) if self.inputs == 1 else (position, position - 1)
+        if self.inputs == 1:
+            return (position,)
+        if position == 0:
+            raise ConfigError("a cell with two inputs cannot be the first block", "write inputs = 1")
+        return (position, position - 1)
 
     def expand(self, graph: Graph, *inputs: int) -> int:
         """Add all sums and their concatenation."""

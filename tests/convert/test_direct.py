@@ -18,7 +18,7 @@ from harness.convert.direct import write_block, write_network
 from harness.convert.flatbuffer import read_graphs
 from harness.convert.keras_convert import convert, traceable_keras
 from harness.convert.random_weights import RandomWeights
-from harness.errors import ConfigError
+from harness.errors import ConfigError, ConversionError
 from harness.networks.blocks import Activated, Conv, DenseLayer, DropoutLayer, MBConv
 from harness.networks.data import models_dir
 from harness.networks.keras_build import build_keras
@@ -53,9 +53,21 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return network, model, (folder / "model.tflite").read_bytes(), write_network(network, CarriedWeights(model))
 
 
-def operators(data: bytes) -> Counter[tuple[str, tuple[int, ...]]]:
+def operators(data: bytes) -> Counter[tuple[int, int, int, tuple[int, ...]]]:
+    """Return the operators of a file: kind, version, fused activation, shape of the output."""
+    model = schema.ModelT.InitFromPackedBuf(data)
+    (graph,) = model.subgraphs
+    found = []
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        fused = getattr(operator.builtinOptions, "fusedActivationFunction", 0)
+        found.append((code.builtinCode, code.version, fused, tuple(map(int, graph.tensors[operator.outputs[0]].shape))))
+    return Counter(found)
+
+
+def names(data: bytes) -> set[str]:
     (graph,) = read_graphs(data, "model")
-    return Counter((operator.name, graph.tensors[operator.outputs[0]].shape) for operator in graph.operators)
+    return {operator.name for operator in graph.operators}
 
 
 def output(data: bytes, values: np.ndarray) -> np.ndarray:
@@ -132,8 +144,23 @@ def test_operators_of_one_kind_share_the_version_that_one_of_them_needs() -> Non
 def test_each_of_two_activations_in_a_row_is_there() -> None:
     blocks = (DenseLayer(8, "linear"), Activated("relu"), DropoutLayer(0.5), Activated("softmax"))
     data = write_network(Network("chain", (4,), blocks))
-    assert {name for name, _ in operators(data)} == {"FULLY_CONNECTED", "SOFTMAX"}
+    assert names(data) == {"FULLY_CONNECTED", "SOFTMAX"}
     assert output(data, np.ones((1, 4), np.float32)).sum() == pytest.approx(1)
+
+
+def test_weights_of_ones_own_in_int8_take_examples() -> None:
+    network = Network("dense", (4,), (DenseLayer(2, "linear"),))
+    with pytest.raises(ConfigError, match="dense: int8 with weights of one's own takes examples") as caught:
+        write_network(network, RandomWeights(network.graph()[0]), "int8")
+    assert "write_calibrated" in caught.value.hint
+
+
+def test_the_weights_of_another_network_are_refused() -> None:
+    model = build_keras(Network("dense", (4,), (DenseLayer(2, "linear"),)))
+    for other in (Network("wider", (5,), (DenseLayer(2, "linear"),)), Network("deeper", (4,), (DenseLayer(2), DenseLayer(2)))):
+        with pytest.raises(ConversionError) as caught:
+            write_network(other, CarriedWeights(model))
+        assert "build_keras" in caught.value.hint
 
 
 def test_an_int8_channel_of_zeros_keeps_its_bias() -> None:
@@ -171,7 +198,7 @@ def test_a_block_is_a_model_of_its_own() -> None:
     block = MBConv(24, (5, 5), (2, 2), 6, 0.25)
     data = write_block(block, ((14, 14, 16),))
     assert output(data, np.zeros((1, 14, 14, 16), np.float32)).shape == (1, 7, 7, 24)
-    assert operators(write_block(Conv(8, (3, 3)), ((4, 4, 3),))) == {("CONV_2D", (1, 4, 4, 8)): 1}
+    assert operators(write_block(Conv(8, (3, 3)), ((4, 4, 3),))) == {(schema.BuiltinOperator.CONV_2D, 1, 0, (1, 4, 4, 8)): 1}
 
 
 def test_other_networks_load() -> None:

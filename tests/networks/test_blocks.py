@@ -67,6 +67,25 @@ def test_batch_norm_is_a_bias_at_inference() -> None:
     assert (dense.parameters, dense.weights, dense.mult_adds, dense.activations) == (170, 170, 160, 10)
 
 
+@pytest.mark.parametrize(
+    ("block", "shape", "weights", "biases"),
+    [
+        (Conv(32, (3, 3)), MAP, 9 * 16 * 32, 32),
+        (Conv(32, (3, 3), norm=False), MAP, 9 * 16 * 32, 32),
+        (Depthwise((3, 3), multiplier=2), MAP, 9 * 32, 32),
+        (Separable(8, (3, 3), inner=False), MAP, 9 * 16 + 16 * 8, 16 + 8),
+        (DenseLayer(10), (16,), 160, 10),
+        (Pool("max", (3, 3)), MAP, 0, 0),
+    ],
+)
+def test_the_biases_of_int8_files_have_four_bytes(block: Block, shape: Shape, weights: int, biases: int) -> None:
+    _, costs = block_costs(block, (shape,))
+    assert (costs.weights, costs.biases) == (weights + biases, biases)
+    assert costs.weight_bytes("float32") == 4 * (weights + biases)
+    assert costs.weight_bytes("int8") == weights + 4 * biases
+    assert costs.activation_bytes("float32") == 4 * costs.activation_bytes("int8") == 4 * costs.activations
+
+
 def test_squeeze_and_excitation_is_sized_by_the_input_or_the_expanded_channels() -> None:
     plain, of_input, of_expanded = (
         block_costs(MBConv(16, expansion=6, **how), (MAP,))[1].parameters for how in ({}, {"se": 0.25}, {"se": 0.25, "se_of": "expanded"})
@@ -120,8 +139,8 @@ def test_smaller_inputs_are_padded_before_they_are_joined() -> None:
     [
         (Conv(8, (3, 3), (2, 2)), (1, 1, 16), "a feature map of 1x1 is too small for a stride of 2x2"),
         (Conv(8, (5, 5), padding="valid"), (4, 9, 16), "a feature map of 4x9 is too small for a 5x5 window"),
-        (Conv(9, groups=2), (4, 4, 16), "2 groups divide neither 16 channels nor 9 filters"),
-        (Conv(8), (16,), "a convolution takes a feature map, not a flat input of 16"),
+        (Conv(9, groups=2), (4, 4, 16), "2 groups do not divide 16 channels and 9 filters\nuse a number of groups that divides both"),
+        (Conv(8), (16,), "a convolution takes a feature map, not a flat input of 16\nput it before the flatten or global_pool"),
         (DenseLayer(8), (4, 4, 16), "a dense layer takes a flat input, not 4x4x16"),
         (Branches(((Conv(8, stride=(2, 2)),), ())), (4, 4, 16), "different sizes cannot be concatenated: 2x2x8, 4x4x16"),
     ],
@@ -129,6 +148,11 @@ def test_smaller_inputs_are_padded_before_they_are_joined() -> None:
 def test_an_input_that_a_block_cannot_take_is_an_error(block: Block, shape: Shape, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         block_costs(block, (shape,))
+
+
+def test_flat_outputs_cannot_be_gathered() -> None:
+    with pytest.raises(ConfigError, match="a concatenation of earlier outputs takes a feature map, not a flat input of 16"):
+        block_costs(Gather((0, 1)), (MAP, (16,)))
 
 
 def test_inputs_must_be_earlier_outputs() -> None:
@@ -150,7 +174,15 @@ def test_a_cell_brings_both_inputs_to_its_filters() -> None:
     assert reduced[0] == (14, 14, 16)
 
 
-@pytest.mark.parametrize("text", ["sep3 h", "sep4 h + p", "h + 0", "h + p + p", ""])
+def test_a_cell_with_two_inputs_is_not_the_first_block() -> None:
+    assert CELL.reads(1) == (1, 0)
+    with pytest.raises(ConfigError, match="cannot be the first block\nwrite inputs = 1"):
+        CELL.reads(0)
+    with pytest.raises(ConfigError, match="inputs of a cell are 3"):
+        Cell(8, ("h + p",), ("0",), inputs=3)
+
+
+@pytest.mark.parametrize("text", ["sep3 h", "sep4 h + p", "h + 0", "h + p + p", "", "h + \u0660"])
 def test_a_sum_that_is_none_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match="is no sum of a cell"):
         Cell(8, (text,), ("0",))

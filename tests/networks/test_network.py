@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError
 from harness.networks.blocks import Block, Conv, DenseLayer, DropoutLayer, GlobalPool, MBConv, Pool, Separable
 from harness.networks.graph import ACTIVATIONS
-from harness.networks.network import Network
+from harness.networks.network import BlockError, Network
 from harness.networks.wiring import Branches, Cell, SkipConv
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -61,6 +61,9 @@ def test_the_hash_is_of_what_is_computed() -> None:
     assert replace(SMALL, input=(9, 9, 3)).hash != SMALL.hash
     assert replace(SMALL, blocks=(Conv(4, (3, 3), (2, 2), activation="relu"), *TAIL)).hash != SMALL.hash
     assert len(SMALL.hash) == 12
+    whole, decimal = (replace(SMALL, blocks=(MBConv(4, expansion=expansion), *TAIL)) for expansion in (6, 6.0))
+    assert whole == decimal
+    assert whole.hash == decimal.hash
 
 
 def test_block_keys_name_the_shapes_of_all_inputs() -> None:
@@ -71,8 +74,16 @@ def test_block_keys_name_the_shapes_of_all_inputs() -> None:
 
 def test_a_block_that_cannot_take_its_input_is_named() -> None:
     network = Network("net", (4, 4, 3), (Conv(8, (3, 3), (4, 4)), Conv(8, (3, 3), (2, 2))))
-    with pytest.raises(ConfigError, match=r"net: block 2 \(conv-f8-k3-s2\) on 1x1x8: a feature map of 1x1 is too small"):
+    with pytest.raises(BlockError, match=r"net: block 2 \(conv-f8-k3-s2\) on 1x1x8: a feature map of 1x1 is too small") as raised:
         assert network.shapes
+    assert raised.value.position == 1
+
+
+def test_bytes_are_those_of_all_blocks() -> None:
+    assert SMALL.weight_bytes("float32") == 4 * (9 * 3 * 4 + 4 + 4 * 10 + 10)
+    assert SMALL.weight_bytes("int8") == 9 * 3 * 4 + 4 * 10 + 4 * (4 + 10)
+    assert SMALL.activation_bytes("float32") == 4 * (4 * 4 * 4 + 4 + 10)
+    assert SMALL.activation_bytes("int8") == 4 * 4 * 4 + 4 + 10
 
 
 @pytest.mark.parametrize(
@@ -81,7 +92,15 @@ def test_a_block_that_cannot_take_its_input_is_named() -> None:
         ("{}", "a network is a name, an input shape and blocks"),
         ("[1]", "a network is a JSON object, not list"),
         ("{", "this is no JSON"),
-        ('{"name": "x", "input": [0], "blocks": []}', "a network is a name"),
+        ('{"name": "x", "input": [8], "block": []}', "a network is a name"),
+        ('{"name": "x", "input": [0], "blocks": []}', "input is [0]"),
+        ('{"name": "x", "input": [8, 8], "blocks": []}', "input is [8, 8]"),
+        ('{"name": "x", "input": [true, true, 3], "blocks": []}', "input is [True, True, 3]"),
+        ('{"name": "x", "input": "8x8", "blocks": []}', "input is '8x8'"),
+        ('{"name": "x", "input": [8], "blocks": [{}]}', "a block without a type"),
+        ('{"name": "x", "input": [8], "blocks": [{"type": ["dense"]}]}', "unknown block ['dense']"),
+        ('{"name": "x", "input": [8], "blocks": [{"type": "branches", "branches": []}]}', "branches are []"),
+        ('{"name": "x", "input": [8], "blocks": [{"type": "dropout", "rate": Infinity}]}', "rate of dropout is inf"),
         ('{"name": "x", "input": [8], "blocks": [{"type": "dens"}]}', "unknown block 'dens'; did you mean 'dense'?"),
         ('{"name": "x", "input": [8], "blocks": [{"type": "dense", "unit": 3}]}', "unknown key 'unit' of dense; did you mean 'units'?"),
         ('{"name": "x", "input": [8], "blocks": [{"type": "dense"}]}', "dense lacks units"),

@@ -130,6 +130,26 @@ def test_widths_scale_filters_as_the_file_says() -> None:
         ("[published]", "[publish]", "unknown key 'publish'; did you mean 'published'?"),
         ("blocks = [", "blocks = [ [", "net.toml:"),
         ("input = [32, 32, 3]", "", "net.toml: a network has input"),
+        ("[32, 32, 3]", "[true, true, 3]", "net.toml:2: input is [True, True, 3]"),
+        ('{type = "global_pool"}', '{type = ["conv"]}', "net.toml:8: unknown block ['conv']"),
+        ('{type = "global_pool"}', '{type = "branches", branches = [[{type = ["conv"]}]]}', "net.toml:8: unknown block ['conv']"),
+        ('part = "wide"', 'part = ["wide"]', "net.toml:6: there is no part ['wide']"),
+        ('[parts.wide]\ntype = "mbconv"\nexpansion = 3', "[parts]\nwide = 3", "net.toml:16: part 'wide' is a table, not 3"),
+        ("[published]", "[training]\n\nnorm_momentum = 2.0\n[published]", "net.toml:21: norm_momentum is 2.0"),
+        # Where the parts and the defaults are to blame.
+        ('activation = "relu"', 'activatoin = "relu"', "net.toml:13: unknown key 'activatoin' of defaults; did you mean 'activation'?"),
+        ('activation = "relu"', 'type = "conv"', "net.toml:13: unknown key 'type' of defaults"),
+        ('activation = "relu"', 'activation = "rely"', "net.toml:13: activation of conv is 'rely'; did you mean 'relu'?"),
+        ('activation = "relu"', "rate = true", "net.toml:13: rate of dropout is True"),
+        ("expansion = 3", 'expansion = "3"', "net.toml:17: expansion of mbconv is '3'"),
+        ("expansion = 3", "expantion = 3", "net.toml:17: unknown key 'expantion' of mbconv; did you mean 'expansion'?"),
+        ("expansion = 3", 'scaled = "up"', "net.toml:17: scaled is 'up'"),
+        ('type = "mbconv"', 'type = "mbcon"', "net.toml:16: unknown block 'mbcon'; did you mean 'mbconv'?"),
+        ('type = "mbconv"', "", "net.toml:6: a block without a type"),
+        # Where a block cannot take its input.
+        ("[32, 32, 3]", "[2, 2, 3]", "net.toml:6: net: block 2 (mbconv-f24-s2-e3) on 1x1x16: a feature map of 1x1 is too small"),
+        ('{type = "global_pool"}', '{type = "dropout", rate = 0.5}', "net.toml:9: net: block 6 (dense-u10-relu) on 8x8x64: a dense layer"),
+        ("stride = 2}", 'padding = "valid", repeat = 20}', "net.toml:5: net: block 16 (conv-f16-k3-valid-relu) on 2x2x16: a feature map"),
     ],
 )
 def test_an_error_in_a_file_names_its_line(old: str, new: str, message: str) -> None:
@@ -137,6 +157,37 @@ def test_an_error_in_a_file_names_its_line(old: str, new: str, message: str) -> 
     with pytest.raises(ConfigError) as raised:
         recipe(TEXT.replace(old, new))
     assert message in str(raised.value)
+
+
+def test_a_wrong_sum_of_a_cell_has_the_line_of_its_part() -> None:
+    lines = ["input = [8, 8, 3]", "blocks = [", '  {part = "cell", filters = 4, inputs = 1},', "]"]
+    lines += ["[parts.cell]", 'type = "cell"', 'sums = ["h"]', 'concat = ["0"]']
+    with pytest.raises(ConfigError, match=r"net\.toml:7: 'h' is no sum of a cell"):
+        recipe("\n".join(lines))
+
+
+TABLES = """
+input = [32, 32, 3]
+
+[[blocks]]
+type = "conv"
+filters = 16
+
+[[blocks]]  # the classifier
+type = "global_pool"
+
+[[blocks]]
+type = "dense"
+units = 10
+"""
+
+
+def test_blocks_may_be_tables_of_their_own() -> None:
+    assert recipe(TABLES).network("net").blocks == (Conv(16), GlobalPool(), DenseLayer(10))
+    with pytest.raises(ConfigError, match=r"net\.toml:11: unknown key 'unit' of dense"):
+        recipe(TABLES.replace("units", "unit"))
+    with pytest.raises(ConfigError, match=r"net\.toml:8: net: block 2 \(global_pool\) on 3072: global pooling takes a feature map"):
+        recipe(TABLES.replace('"conv"\nfilters = 16', '"flatten"\n'))
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.networks.blocks import MBConv, block_key
+from harness.networks.blocks import Conv, MBConv, block_key
 from harness.networks.data import models_dir
+from harness.networks.network import Training
 from harness.networks.space import Space, unique_blocks
 from harness.networks.space_file import parse_space, read_space
 from harness.networks.wiring import Gather, SkipConv
@@ -152,12 +153,43 @@ def test_nothing_to_choose_cannot_mutate() -> None:
         ("filters = 8", "filters = [8, 8]", "tiny.toml:5: the choices of filters are [8, 8]"),
         ("kernel = [3, 5]", "kernel = 3", "tiny.toml:12: the choices of kernel are 3\nwrite a list"),
         ('"global_pool"', '"global_pol"', "tiny.toml:8: unknown block 'global_pol'; did you mean 'global_pool'?"),
-        ('op = "mbconv"', 'op = "mbcon"', "tiny.toml:5: unknown op 'mbcon'; did you mean 'mbconv'?"),
-        ("expansion", "expantion", "tiny.toml: a candidate of it fails: unknown key 'expantion' of mbconv; did you mean 'expansion'?"),
+        ('op = "mbconv"', 'op = "mbcon"', "tiny.toml:16: unknown op 'mbcon'; did you mean 'mbconv'?"),
+        ("expansion", "expantion", "tiny.toml:13: unknown key 'expantion' of mbconv; did you mean 'expansion'?"),
         ("per_layer = true", "skips = true", "tiny.toml:3: skips need one stage"),
         ("stages = [", "stages = [ [", "tiny.toml:"),
         ("input = [16, 16, 3]", "", "tiny.toml: a search space has input"),
-        ("[16, 16, 3]", "[1, 1, 3]", "a feature map of 1x1 is too small for a stride of 2x2"),
+        ("[16, 16, 3]", "[16, true, 3]", "tiny.toml:2: input is [16, True, 3]"),
+        ("layers = [1, 2]", "layers = [2, 2]", "tiny.toml:5: layers are [2, 2]"),
+        ("filters = 8", 'filters = "8"', "tiny.toml:5: filters of mbconv is '8'"),
+        ("filters = 8, ", "", "tiny.toml:5: mbconv lacks filters"),
+        ("filters = 8", 'filters = 8, op = ["mbconv", "con"]', "tiny.toml:5: unknown op 'con'; did you mean 'conv'?"),
+        ("kernel = [3, 5]", "kernel = [3, 3]", "tiny.toml:12: the choices of kernel are [3, 3]"),
+        ("kernel = [3, 5]", 'kernel = [3, "five", 7]', "tiny.toml:12: kernel of mbconv is 'five'"),
+        ("kernel = [3, 5]", 'kernel_width = [3]\nkernel_height = [1, "x", 3]', "tiny.toml:13: kernel_height is 'x'"),
+        ("kernel = [3, 5]", "kernel_height = [1, 0, 3]", "tiny.toml:12: kernel_height is 0"),
+        ("kernel = [3, 5]", 'op = ["mbconv", "dense", "mbconv"]', "tiny.toml:12: the choices of op"),
+        ("kernel = [3, 5]", 'op = ["mbconv", "conv", "bottleneck"]', "tiny.toml:13: unknown key 'expansion' of conv"),
+        ("kernel = [3, 5]", 'op = ["mbconv", {type = "mbconv", se = true}]', "tiny.toml:12: se of mbconv is True"),
+        ('op = "mbconv"', 'op = ["mbconv"]', "tiny.toml:16: unknown op ['mbconv']"),
+        ('op = "mbconv"', 'op = {type = "mbconv", se = "much"}', "tiny.toml:16: se of mbconv is 'much'"),
+        ('op = "mbconv"', 'op = "mbconv"\nse = "much"', "tiny.toml:17: se of mbconv is 'much'"),
+        ('op = "mbconv"', 'op = "bottleneck"\nkernel_width = 3', "tiny.toml:12: unknown key 'kernel' of bottleneck"),
+        ('op = "mbconv"', 'type = "mbcon"', "tiny.toml:16: unknown block 'mbcon'"),
+        ('op = "mbconv"', "", "tiny.toml:5: a block without a type"),
+        ('op = "mbconv"', 'op = "mbconv"\n[training]\ninitializer = "he"', "tiny.toml:18: initializer is 'he'"),
+        ("per_layer = true", "per_layer = true\nskips = true", "tiny.toml:17: with skips a layer reads several others"),
+        (
+            "[16, 16, 3]",
+            "[1, 1, 3]",
+            "tiny.toml:5: a candidate of it fails: space:tiny/00000: block 1 (mbconv-f8-s2) on 1x1x3: a feature map",
+        ),
+        ('{type = "global_pool"}', '{type = "dense", units = 10}', "tiny.toml:8: a candidate of it fails: space:tiny/00000: block 2 "),
+        ("head = [", 'stem = [\n  {type = "flatten"},\n]\nhead = [', "tiny.toml:5: a candidate of it fails: space:tiny/00000: block 2 "),
+        (
+            "input",
+            'stem = [\n  {type = "dense", units = 10},\n]\ninput',
+            "tiny.toml:3: a candidate of it fails: space:tiny/00000: block 1 ",
+        ),
     ],
 )
 def test_an_error_in_a_file_names_its_line(old: str, new: str, message: str) -> None:
@@ -165,3 +197,64 @@ def test_an_error_in_a_file_names_its_line(old: str, new: str, message: str) -> 
     with pytest.raises(ConfigError) as raised:
         space(TEXT.replace(old, new))
     assert message in str(raised.value)
+
+
+def test_a_missing_file_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the search space .*none\.toml.*\ngive the path of a \.toml file"):
+        read_space(tmp_path / "none.toml")
+
+
+TABLES = """
+input = [16, 16, 3]
+per_layer = true
+
+[[stem]]
+type = "conv"
+filters = 8
+
+[[stages]]
+filters = 8
+layers = [1, 2]
+stride = 2
+
+[[stages]]
+filters = 16
+layers = [2, 1]
+
+[[head]]
+type = "global_pool"
+
+[choices]
+kernel = [3, 5]
+
+[fixed]
+op = "mbconv"
+"""
+
+
+def test_stages_may_be_tables_of_their_own() -> None:
+    found = space(TABLES)
+    assert [stage.layers for stage in found.stages] == [(1, 2), (2, 1)]
+    assert found.network(found.decode("000-011")).blocks[0] == Conv(8)
+    for old, new, message in (
+        ('"global_pool"', '"global_pol"', "tiny.toml:18: unknown block 'global_pol'"),
+        ("filters = 16", "filters = [16, 16]", "tiny.toml:14: the choices of filters"),
+        ("filters = 16\n", 'filters = 16\npadding = "sme"\n', "tiny.toml:14: unknown key 'padding' of mbconv"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            space(TABLES.replace(old, new))
+
+
+def test_candidates_are_trained_as_the_file_says() -> None:
+    found = space(TEXT + "[training]\nnorm_momentum = 0.9\n")
+    assert found.network(found.decode("00000")).training == Training(norm_momentum=0.9)
+    mnasnet, ofa, zoph_le = (each.network(each.sample(random.Random(0))).training for each in SPACES)
+    assert mnasnet == Training(initializer="he_normal_fan_out")
+    assert ofa == Training(norm_momentum=0.9, norm_epsilon=1e-5, initializer="he_normal_fan_out")
+    assert zoph_le == Training()
+
+
+def test_the_unique_blocks_of_a_space_with_skips_are_its_stem_and_its_convolutions() -> None:
+    text = TEXT.replace("per_layer = true", "per_layer = true\nskips = true").replace('"mbconv"', '"skip_conv"')
+    small = space(text.replace("expansion = [1, 3, 6]", "").replace("head = [", 'stem = [{type = "conv", filters = 4}]\nhead = ['))
+    assert [type(block) for block, _ in unique_blocks(small)] == [Conv, *[SkipConv] * 6]
