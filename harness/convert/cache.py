@@ -17,7 +17,7 @@ import platformdirs
 
 from harness.errors import ConfigError
 
-CONVERTER_VERSION = 2
+CONVERTER_VERSION = 3
 """Raised with every change that makes other bytes or numbers out of the same model."""
 
 

@@ -162,7 +162,7 @@ def prepare_tflite(path: Path, name: str, shapes: Shapes, cores: Sequence[int] =
     if entry is None or (entry.numbers_sha256 is None and entry.not_compared is None):
         with cache.workspace() as folder:
             numbers = folder / NUMBERS
-            done = write_host_outputs(path, numbers, needed, cores, children or Children())
+            done = write_host_outputs(path, numbers, needed, inspection.precision, cores, children or Children())
             if done.not_compared is not None and not done.lasting:
                 entry = cache.Entry(None, None, None, done.not_compared, None)
             else:

@@ -25,8 +25,8 @@ class Model:
     """A .tflite file on the host.
 
     `name` is what the user asked for. `expected` is an .npz with the outputs (`output_0`, `output_1`, ...) of the second side on the
-    seeded input, or None where there is nothing to compare with, for the reason in `not_compared`. `second_side` says what
-    computed them ("Keras", "host reference kernels"). `note` is what the reader of a result must know
+    seeded input (see `agreement`), or None where there is nothing to compare with, for the reason in `not_compared`. `second_side`
+    says what computed them ("Keras", "host reference kernels"). `note` is what the reader of a result must know
     ("int8 calibrated on random data"). `shapes` is what the runtime must be told before it can run the file.
     """
 

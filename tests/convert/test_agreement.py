@@ -68,6 +68,16 @@ def test_a_flat_output_is_said_to_say_little(tmp_path: Path) -> None:
     assert "says little" in agreement.text
 
 
+def test_a_device_may_be_as_far_off_as_the_hosts_kernels_are_from_one_another(tmp_path: Path) -> None:
+    want = np.zeros((1, 100), np.float32)
+    want[0, :20] = np.arange(20, dtype=np.float32) / 256
+    got = want.copy()
+    got[0, 19] -= np.float32(11 / 256)
+    for apart, ok in ((0.0, False), (4 / 256, False), (6 / 256, True)):
+        np.savez(tmp_path / "e.npz", output_0=want, apart_0=apart)
+        assert compare_outputs(tmp_path / "e.npz", (output(got),), "int8", SECOND_SIDE).ok is ok
+
+
 def test_indices_are_equal_up_to_near_ties(tmp_path: Path) -> None:
     want = np.arange(100, dtype=np.int64)
     assert compare(tmp_path, want, output(want)).ok

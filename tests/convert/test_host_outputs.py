@@ -3,13 +3,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.convert import host_outputs
 from harness.convert.agreement import compare_outputs
 from harness.convert.children import Children
 from harness.convert.converter import prepare_tflite
+from harness.convert.direct import DirectPrecision, write_network
 from harness.convert.model import Model
+from harness.networks.named import network_named
 from latency_agent import protocol
 from tests import models
 from tests.cli import tiny_models
@@ -27,6 +30,17 @@ def test_a_given_file_is_held_against_the_hosts_plain_kernels(tmp_path: Path) ->
     assert (model.second_side, model.not_compared, model.shapes) == ("host reference kernels", None, ())
     assert model.expected is not None
     assert compare_outputs(model.expected, run(model), model.precision, "it").ok
+
+
+def test_how_far_the_hosts_two_sets_of_kernels_are_apart_is_kept_for_int8(tmp_path: Path) -> None:
+    precisions: tuple[DirectPrecision, ...] = ("float32", "int8")
+    for precision in precisions:
+        model = prepare(tmp_path, write_network(network_named("mobilenet_v2:width=0.35,resolution=96"), precision=precision))
+        assert model.expected is not None
+        with np.load(model.expected) as stored:
+            assert ("apart_0" in stored.files) == (precision == "int8")
+            if precision == "int8":
+                assert 0 <= stored["apart_0"] < np.ptp(stored["output_0"])
 
 
 def test_given_shapes_are_applied_and_handed_on(tmp_path: Path) -> None:
@@ -79,6 +93,6 @@ def test_the_child_keeps_to_its_cores(tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
     path = tmp_path / "model.tflite"
     path.write_bytes(tiny_models.add())
-    assert host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, (core,), Children()).not_compared is None
-    refused = host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, (9999,), Children())
+    assert host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, "float32", (core,), Children()).not_compared is None
+    refused = host_outputs.write_host_outputs(path, tmp_path / "n.npz", {}, "float32", (9999,), Children())
     assert refused.not_compared is not None
