@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from harness.measure.result import FailedResult
 from harness.measure.zoo import Measured
 from harness.networks.listing import listed
 from harness.report import table
-from harness.report.accuracy import plot_accuracy
+from harness.report.accuracy import draw_accuracy, plot_accuracy
 from tests.report import given
 from tests.report.test_table import printed
 
@@ -64,6 +65,17 @@ def test_networks_of_another_data_set_are_not_drawn_beside_those_of_imagenet(tmp
     drawn = plot_accuracy(zoo(lenet_5=0.1, mobilenet_v2=2.0), "pi4", tmp_path / "zoo.svg").read_text()
     assert "<!-- mobilenet_v2 -->" in drawn
     assert "<!-- lenet_5 -->" not in drawn
+
+
+def test_names_of_near_points_do_not_cover_one_another() -> None:
+    near = zoo(mobilenet_v3_large=7.8, mnasnet_a1=7.9, inception_v2=50.0, nasnet_a_mobile=51.0, mobilenet_v3_small=0.4)
+    figure = draw_accuracy(near, "pi4")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) >= 4
+        assert not [(one, other) for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
+    assert "0.5" in [label.get_text() for label in figure.axes[0].get_xticklabels()]
 
 
 def test_nothing_measured_is_nothing_to_draw(tmp_path: Path) -> None:
