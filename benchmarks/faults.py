@@ -1,8 +1,8 @@
 """Faults of a board reached over SSH, each at random moments of a benchmark: what is lost, measured twice, hung or left behind.
 
-The board is this machine behind an OpenSSH server in a network namespace (root is needed). `harness bench` runs as a process of its own;
-where the fault is its own death it is started again. A clock that jumps is not among them, since the board's clock is this machine's: see
-tests/board.
+The boards are this machine behind OpenSSH servers in network namespaces (root is needed), four at a time, each with a lease of its own.
+`harness bench` runs as a process of its own; where the fault is its own death it is started again. A clock that jumps is not among them,
+since a board's clock is this machine's: see tests/board.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,29 +32,50 @@ ORPHANS_S = 40.0
 """An agent whose link was cut ends itself within 20 s of silence."""
 AWAY_S = (0.5, 25.0)
 """A link may be away for a moment that TCP mends, or for longer than the agent waits."""
-SPREAD_S = 12.0
+SPREAD_S = 20.0
+"""A benchmark takes longer: four share two cores."""
+AT_A_TIME = 4
 PUSH_S = 0.3
 """About as long as the model's 64 MiB take."""
+FAULTS = (
+    "agent killed",
+    "worker killed",
+    "sshd killed",
+    "sshd killed in a push",
+    "link cut",
+    "link cut in a push",
+    "board restarted",
+    "disk full",
+    "host killed",
+)
 
 
 class Board:
     """The board of one trial, and the ways to harm it."""
 
-    def __init__(self, folder: Path, away_s: float) -> None:
+    def __init__(self, folder: Path, away_s: float, disk: str | None = None) -> None:
         self._away_s = away_s
         self.net = Namespace()
-        self.sshd = Sshd(folder / "board", net=self.net)
-        self.faults: dict[str, Callable[[], None]] = {
-            "agent killed": lambda: self.kill("serve"),
-            "worker killed": lambda: self.kill("worker"),
-            "sshd killed": self.sshd.kill_sessions,
-            "sshd killed in a push": self.sshd.kill_sessions,
-            "link cut": self.cut,
-            "link cut in a push": self.cut,
-            "board restarted": self.restart,
-            "disk full": self.fill,
-            "host killed": lambda: None,
-        }
+        if disk is not None:
+            (folder / "board" / "home").mkdir(parents=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", str(folder / "board" / "home")], check=True)
+        self.sshd = Sshd(folder / "board", net=self.net, own_tmp=True)
+
+    def suffer(self, fault: str) -> None:
+        """Harm the board so."""
+        match fault:
+            case "agent killed":
+                self.kill("serve")
+            case "worker killed":
+                self.kill("worker")
+            case "sshd killed" | "sshd killed in a push":
+                self.sshd.kill_sessions()
+            case "link cut" | "link cut in a push":
+                self.cut()
+            case "board restarted":
+                self.restart()
+            case "disk full":
+                self.fill()
 
     def wait_for_push(self) -> None:
         """Return once a model is on its way."""
@@ -107,23 +128,26 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("network namespaces take root: run this as root")
     state = figures.State("faults", options)
-    with tempfile.TemporaryDirectory() as scratch:
-        board = Board(Path(scratch) / "names", 0.0)
-        names = list(board.faults)
-        board.close()
-    wanted = [(name, number) for number in range(options.count) for name in names]
-    for name, number in wanted[len(state.rows("trial")) :]:
-        with figures.turn(), tempfile.TemporaryDirectory() as scratch:
-            state.add("trial", fault=name, **trial(Path(scratch), name, random.Random(f"{name} {number}")))
+    wanted = [(name, number) for number in range(options.count) for name in FAULTS]
+    missing = wanted[len(state.rows("trial")) :]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for first in range(0, len(missing), AT_A_TIME):
+            with figures.turn():
+                for found in pool.map(lambda one: trial(state.folder, *one), missing[first : first + AT_A_TIME]):
+                    state.add("trial", **found)
     report(options, state)
 
 
-def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
-    """Return what one fault did."""
-    board = Board(folder, dice.uniform(*AWAY_S))
+def trial(within: Path, name: str, number: int) -> dict[str, object]:
+    """Return what one fault did, to a board in a folder of its own."""
+    with tempfile.TemporaryDirectory(dir=within) as scratch:
+        return harm(Path(scratch), name, random.Random(f"{name} {number}"))
+
+
+def harm(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
+    """Return what a fault at a random moment did."""
+    board = Board(folder, dice.uniform(*AWAY_S), disk="400m" if name == "disk full" else None)
     try:
-        if name == "disk full":
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(board.sshd.home)], check=True)
         (folder / "devices.toml").write_text(inventory(replace(board.sshd.device, runtime="ai-edge-litert", python=sys.executable)))
         (folder / "model.tflite").write_bytes(large_model() if name.endswith("in a push") else tiny_models.add())
         began = time.monotonic()
@@ -141,7 +165,7 @@ def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
             process = bench(folder)
         else:
             stored = repetitions(folder)
-            board.faults[name]()
+            board.suffer(name)
         try:
             status = process.wait(LONGEST_S)
         except subprocess.TimeoutExpired:
@@ -153,6 +177,7 @@ def trial(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
         while board.orphans() and time.monotonic() < deadline:
             time.sleep(0.2)
         return {
+            "fault": name,
             "at_s": at_s,
             "took_s": time.monotonic() - began,
             "hung": status is None,

@@ -21,7 +21,7 @@ class Namespace:
     """A network namespace behind a pair of virtual interfaces; `address` is the board's end."""
 
     def __init__(self) -> None:
-        number = next(_NUMBERS)
+        number = next(_NUMBERS) % 63  # There is room for so many at a time.
         self.name = f"lh{os.getpid()}-{number}"
         self._cable = f"lh{os.getpid() % 100_000}v{number}"
         network = f"10.231.{os.getpid() % 256}"

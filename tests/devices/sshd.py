@@ -48,7 +48,7 @@ class Sshd:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        (folder / "home").mkdir(parents=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         self.identity, self.known_hosts, self.config = folder / "id", folder / "known_hosts", folder / "config"
         for key in (self.identity, folder / "host_key"):
             self.make_key(key)
