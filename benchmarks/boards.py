@@ -30,8 +30,10 @@ import time
 from ai_edge_litert import interpreter
 _invoke = interpreter.Interpreter.invoke
 def invoke(self):
+    if not hasattr(self, "ran"):  # its outputs are looked at
+        self.ran = True
+        _invoke(self)
     time.sleep({SLEEP_S})
-    return _invoke(self)
 interpreter.Interpreter.invoke = invoke
 """
 
