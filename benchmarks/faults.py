@@ -21,6 +21,7 @@ from pathlib import Path
 
 from benchmarks import figures
 from harness.devices.footing import FOLDER
+from harness.errors import StoreError
 from harness.measure.store import Store
 from models.reference.write import Writer
 from tests.cli import tiny_models
@@ -207,9 +208,13 @@ def bench(folder: Path) -> subprocess.Popen[bytes]:
 
 def repetitions(folder: Path) -> list[tuple[int, str]]:
     """Return the stored repetitions: of which measurement, taken when."""
-    if not (folder / "results").exists():
+    try:
+        store = Store.open(folder / "results", read_only=True)
+    except StoreError as error:
+        if "no measurements" not in error.message:
+            raise
         return []
-    with Store.open(folder / "results", read_only=True) as store:
+    with store:
         return [(number, one.taken_at.isoformat()) for number in range(1, 10) for one in store.repetitions(number)]
 
 

@@ -209,6 +209,9 @@ def test_reading_alone_needs_a_store_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there are no measurements in"):
         Store.open(tmp_path / "none", read_only=True)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / FILE_NAME).touch()  # another process is about to make it
+    with pytest.raises(StoreError, match="there are no measurements in"):
+        Store.open(tmp_path, read_only=True)
     with Store.open(tmp_path) as store:
         benchmark = measured(store, (1,))
     with Store.open(tmp_path, read_only=True) as store:

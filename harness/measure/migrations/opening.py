@@ -55,9 +55,10 @@ def open_to_write(path: Path) -> Engine:
 
 
 def open_read_only(path: Path) -> Engine:
-    """Return an engine on the database `path` that only reads; raises StoreError where it is missing or of another schema."""
+    """Return an engine on the database `path` that only reads; raises StoreError where it is missing, empty or of another schema."""
+    nothing = StoreError(f"there are no measurements in {path.parent}", "`harness bench MODEL` makes some; --results names another folder.")
     if not path.exists():
-        raise StoreError(f"there are no measurements in {path.parent}", "`harness bench MODEL` makes some; --results names another folder.")
+        raise nothing
     query = {"uri": "true", "mode": "ro"}
     if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
         # SQLite would make the files that readers and writers share, and cannot; nobody writes here.
@@ -71,7 +72,9 @@ def open_read_only(path: Path) -> Engine:
     event.listen(engine, "begin", _begin)
     with _disposed_on_error(engine), explained(path), engine.begin() as connection:
         found = migrations.version(connection)
-        if found is None or found < HEAD:
+        if found is None:  # another process is about to make it
+            raise nothing
+        if found < HEAD:
             raise StoreError(f"{path} was written by an older harness", "`harness bench MODEL` brings it up to date.")
         if found > HEAD:
             raise migrations.newer(connection, found)
