@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 # Runs on a shared machine pause; an example that took long is no failure.
 hypothesis.settings.register_profile("harness", deadline=None)
 hypothesis.settings.load_profile("harness")
+
+# A shell's background jobs ignore it, and so would what they start: the tests that interrupt a command want it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
