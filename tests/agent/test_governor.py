@@ -60,7 +60,9 @@ def test_what_an_agent_that_is_gone_left_is_put_back(sysfs: Path, journal: Path,
 def test_what_an_agent_that_still_runs_set_stays(sysfs: Path, journal: Path, tmp_path: Path) -> None:
     other = governor.journal_of(tmp_path, "other")
     set_governor((1,), "performance", [], other, sysfs)
-    with subprocess.Popen(["sh", "-c", "sleep 60; true latency_agent"]) as agent:
+    with subprocess.Popen(["sh", "-c", "echo up; sleep 60; true latency_agent"], stdout=subprocess.PIPE) as agent:
+        assert agent.stdout is not None
+        agent.stdout.readline()  # for a moment after its exec a process has no command line
         other.write_text(json.dumps(json.loads(other.read_text()) | {"pid": agent.pid}))
         governor.restore_left(tmp_path, journal, [])
         agent.kill()
