@@ -55,7 +55,10 @@ def main() -> None:
             stack.callback(net.close)
             sshd = Sshd(folder / f"board{number}", f"board{number}", net=net, own_tmp=True)
             stack.callback(sshd.stop)
-            (sshd.folder / "devices.toml").write_text(inventory(replace(sshd.device, runtime="ai-edge-litert", python=str(python))))
+            # Of themselves all would choose the same core, which real boards do not share.
+            core = number % (os.cpu_count() or 1)
+            device = replace(sshd.device, runtime="ai-edge-litert", python=str(python), core=core)
+            (sshd.folder / "devices.toml").write_text(inventory(device))
             names.append(sshd.folder)
         files = rigs.block_files(folder, MODELS)
         for _ in range(len(state.rows("round")), options.count):
