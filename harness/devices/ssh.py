@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-import re
 import secrets
 import select
-import shlex
-import signal
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.devices.inventory import Device
+from harness.devices.shell_stream import ShellStream, wrapped
 from harness.devices.ssh_connection import Connection, ssh_exception
 from harness.devices.transport import Completed
-from harness.errors import AgentDied, DeviceError, RemoteFailure, TimedOut
+from harness.errors import RemoteFailure, TimedOut, Vanished
 
 if TYPE_CHECKING:
     import paramiko
 
 _CHUNK_BYTES = 1 << 18
-_STDERR_TAIL_LINES = 40
-_STDERR_TAIL_BYTES = 16_384
-_STDERR_KEPT_BYTES = 1 << 20
 _WINDOW_STEP_S = 0.002
-_KILL_TIMEOUT_S = 5.0
-_GONE_TIMEOUT_S = 1.0
-_FIRST_SIGNAL, _LAST_SIGNAL = 129, 192
-
-# The shell is to lead a process group of its own, whose number names all that the command starts: OpenSSH's login shells do, others
-# are helped by setsid. The command waits for a line, so that nothing runs whose group the harness does not know, and what it leaves
-# behind ends with it.
-_MARK = "latency-harness-group"
-_WRAPPER = f"""{{ read -r _ _ _ _ group _ </proc/$$/stat; }} 2>/dev/null
-[ -z "$group" ] || [ "$group" = $$ ] || exec setsid sh -c "$0" "$0" "$@"
-command -v "$1" >/dev/null 2>&1 || {{ echo {_MARK} 0; exit 127; }}
-echo {_MARK} $$
-read -r go || exit 1
-"$@"
-status=$?
-trap '' TERM
-kill -TERM 0 2>/dev/null
-exit $status"""
-_MOST_CHATTER_LINES = 1000
 
 
 class SshTransport:
@@ -55,7 +30,7 @@ class SshTransport:
     def __init__(self, device: Device) -> None:
         self.device = device.name
         self.connection = Connection(device)
-        self._streams: list[SshStream] = []
+        self._streams: list[ShellStream] = []
 
     def push(self, local: Path, remote: str, deadline: float) -> None:
         """Copy the file `local` to the absolute path `remote`: complete, with its permissions, or not at all."""
@@ -97,14 +72,13 @@ class SshTransport:
         finally:
             stream.kill()
 
-    def stream(self, argv: Sequence[str], deadline: float) -> SshStream:
+    def stream(self, argv: Sequence[str], deadline: float) -> ShellStream:
         """Return the live process `argv`. Raises RemoteFailure if it cannot start."""
-        command = f"exec sh -c {shlex.quote(_WRAPPER)} {shlex.quote(_WRAPPER)} {shlex.join(argv)}"
         with self.connection.calling(deadline, f"cannot start {argv[0]}"):
             channel = self.connection.transport(deadline).open_session(timeout=max(0.1, deadline - time.monotonic()))
-            channel.exec_command(command)
+            channel.exec_command(wrapped(argv))
             channel.setblocking(0)
-        stream = SshStream(self, channel, argv[0])
+        stream = ShellStream(self, _Channel(self.connection, channel), argv[0])
         self._streams.append(stream)
         try:
             stream.begin(deadline)
@@ -124,162 +98,68 @@ class SshTransport:
             stream.kill()
         self.connection.close()
 
-    def forget(self, stream: SshStream) -> None:
+    def forget(self, stream: ShellStream) -> None:
         """Let go of a stream that has ended."""
         with contextlib.suppress(ValueError):
             self._streams.remove(stream)
 
 
-class SshStream:
-    """A live process on the board, spoken to by lines over its stdin and stdout."""
+class _Channel:
+    """A command's channel of the connection."""
 
-    def __init__(self, transport: SshTransport, channel: paramiko.Channel, program: str) -> None:
-        self.device = transport.device
-        self._transport, self._connection = transport, transport.connection
+    def __init__(self, connection: Connection, channel: paramiko.Channel) -> None:
+        self._connection = connection
         self._channel = channel
-        self._program = program
-        self._group = 0
-        self._pending = bytearray()  # received, and not yet returned
-        self._searched = 0  # so many of these bytes hold no newline
-        self._stderr = bytearray()
-        self._sending, self._receiving, self._ending = threading.Lock(), threading.Lock(), threading.Lock()
-        self._ended = False
+        self._closed = False
 
-    def begin(self, deadline: float) -> None:
-        """Learn the process group and let the command start; what the login shell prints before is passed over.
+    def write(self, data: bytes, deadline: float) -> bool:
+        rest = memoryview(data)
+        while rest:
+            if self._channel.closed or self._channel.exit_status_ready():
+                return False
+            if self._channel.send_ready():
+                with self._connection.calling(deadline, "a request cannot be sent"):
+                    rest = rest[self._channel.send(rest.tobytes()[:_CHUNK_BYTES]) :]
+            elif time.monotonic() > deadline:
+                raise TimeoutError
+            else:
+                time.sleep(_WINDOW_STEP_S)
+        return True
 
-        Raises RemoteFailure where the program was not found, or the login shell does not run commands.
-        """
-        said = b""
-        for _ in range(_MOST_CHATTER_LINES):
-            try:
-                line = self.receive(deadline)
-            except AgentDied as died:
-                said += bytes(self._pending)
-                words = (said or died.stderr_tail.encode()).decode(errors="replace").strip()[-500:]
-                raise RemoteFailure(self.device, f"its login shell runs no commands; it says: {words}", "try `ssh HOST true`") from died
-            if (found := re.search(rb"%b (\d+)\n\Z" % _MARK.encode(), line)) is not None:
-                self._group = int(found[1])
-                break
-            said += line
-        else:
-            raise RemoteFailure(self.device, "its login shell does not stop printing", "look at its start-up files, such as ~/.bashrc")
-        if self._group == 0:
-            raise RemoteFailure(self.device, f"cannot start {self._program}: not found on the board")
-        self._stderr.clear()
-        self.send(b"go\n", deadline)
+    def end_input(self, deadline: float) -> None:
+        with self._connection.calling(deadline, "a command's input cannot be closed"):
+            self._channel.shutdown_write()
 
-    def send(self, line: bytes, deadline: float) -> None:
-        """Write `line`. Raises AgentDied; after TimedOut the process is killed, for half a line may be out."""
-        with self._sending:
-            rest = memoryview(line)
-            while rest:
-                if self._ended or self._channel.closed or self._channel.exit_status_ready():
-                    raise self._died()
-                if self._channel.send_ready():
-                    with self._connection.calling(deadline, "a request cannot be sent"):
-                        rest = rest[self._channel.send(rest.tobytes()[:_CHUNK_BYTES]) :]
-                elif time.monotonic() > deadline:
-                    break
-                else:
-                    time.sleep(_WINDOW_STEP_S)
-        if rest:
-            self.kill()
-            raise TimedOut(self.device, "the agent did not take a request in time", stderr_tail=self.stderr_tail())
-
-    def receive(self, deadline: float) -> bytes:
-        """Return the next line with its newline. Raises AgentDied on EOF and TimedOut; what has come so far is kept."""
-        with self._receiving:
-            while (newline := self._pending.find(b"\n", self._searched)) < 0:
-                self._searched = len(self._pending)
-                if not self._read(deadline):
-                    raise self._died()
-            line = bytes(self._pending[: newline + 1])
-            del self._pending[: newline + 1]
-            self._searched = 0
-            return line
-
-    def completed(self, deadline: float) -> Completed:
-        """Return what the process prints until it ends by itself, given no input, and its exit status."""
-        with self._receiving:
-            with self._connection.calling(deadline, f"cannot run {self._program}"):
-                self._channel.shutdown_write()
-            while self._read(deadline):
-                pass
-            if self._status(max(_GONE_TIMEOUT_S, deadline - time.monotonic())) is None:
-                raise self._connection.vanished()
-            return Completed(bytes(self._pending), bytes(self._stderr), self._status(0) or 0)
-
-    def stderr_tail(self) -> str:
-        """Return the last lines that the process printed to stderr."""
-        return b"".join(bytes(self._stderr[-_STDERR_TAIL_BYTES:]).splitlines(keepends=True)[-_STDERR_TAIL_LINES:]).decode(errors="replace")
-
-    def close(self, deadline: float) -> None:
-        """Close the process's stdin, wait for its end until `deadline`, then kill what is left of its group."""
-        if not self._ended and not self._connection.is_lost():
-            with self._sending, contextlib.suppress(DeviceError), self._connection.calling(deadline, "closing"):
-                self._channel.shutdown_write()
-            self._status(max(0.0, deadline - time.monotonic()))
-        self.kill()
-
-    def kill(self) -> None:
-        """Kill the process's group, and wake and refuse whoever still sends or receives."""
-        with self._ending:
-            if self._ended:
-                return
-            self._ended = True
-        self._transport.forget(self)
-        running = self._group and not self._channel.exit_status_ready()
-        with contextlib.suppress(OSError, EOFError, ssh_exception()):
-            self._channel.close()
-        if running and not self._connection.is_lost():
-            with contextlib.suppress(DeviceError):
-                self._transport.run(["kill", "-9", f"-{self._group}"], time.monotonic() + _KILL_TIMEOUT_S)
-
-    def _read(self, deadline: float) -> bool:
-        """Take in what comes next and return True, False at the end of the output; raises TimedOut."""
-        channel = self._channel
+    def read(self, deadline: float) -> tuple[bytes, bytes] | None:
+        channel, stderr = self._channel, b""
         while True:
             while channel.recv_stderr_ready():
-                self._stderr += channel.recv_stderr(_CHUNK_BYTES)
-                del self._stderr[:-_STDERR_KEPT_BYTES]
+                stderr += channel.recv_stderr(_CHUNK_BYTES)
             if channel.recv_ready():
-                self._pending += channel.recv(_CHUNK_BYTES)
-                return True
-            if self._ended or channel.closed or channel.eof_received:
+                return channel.recv(_CHUNK_BYTES), stderr
+            if stderr:
+                return b"", stderr
+            if self._closed or channel.closed or channel.eof_received:
                 if channel.recv_ready() or channel.recv_stderr_ready():
                     continue
-                return False
-            if not self._readable(deadline):
-                raise TimedOut(self.device, f"{self._program} did not answer in time", stderr_tail=self.stderr_tail())
+                return None
+            poll = select.poll()
+            poll.register(channel.fileno(), select.POLLIN)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError
 
-    def _readable(self, deadline: float) -> bool:
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
-
-    def _status(self, timeout_s: float) -> int | None:
-        """Return the exit status, None where it does not come in time or the connection ended first."""
+    def status(self, timeout_s: float) -> int | None:
         if not self._channel.status_event.wait(timeout_s):
             return None
-        status = self._channel.exit_status
-        if status == -1:
-            return None
-        return 128 - status if _FIRST_SIGNAL <= status <= _LAST_SIGNAL else status
+        return None if self._channel.exit_status == -1 else self._channel.exit_status
 
-    def _died(self) -> DeviceError:
-        if self._connection.is_lost() and not self._ended:
-            return self._connection.vanished()
-        status = None if self._ended else self._status(_GONE_TIMEOUT_S)
-        if self._connection.is_lost() and status is None and not self._ended:
-            return self._connection.vanished()
-        if status is None:
-            how = "was ended"
-        elif status < 0:
-            how = f"was ended by {signal.Signals(-status).name}"
-        else:
-            how = f"ended with exit status {status}"
-        return AgentDied(self.device, f"the agent {how}", stderr_tail=self.stderr_tail())
+    def lost(self) -> Vanished | None:
+        return self._connection.vanished() if self._connection.is_lost() else None
+
+    def close(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError, EOFError, ssh_exception()):
+            self._channel.close()
 
 
 def _make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
