@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.devices.inventory import Device
-from harness.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Transport(Protocol):
 
 
 def open_transport(device: Device) -> Transport:
-    """Return the transport that `device` is reached by; raises ConfigError for one that does not exist yet."""
+    """Return the transport that `device` is reached by."""
     if device.transport == "local":
         from harness.devices.local import LocalTransport
 
@@ -73,7 +72,6 @@ def open_transport(device: Device) -> Transport:
         from harness.devices.ssh import SshTransport
 
         return SshTransport(device)
-    raise ConfigError(
-        f"{device.name}: devices cannot be reached by {device.transport} yet",
-        'use a device with transport = "local" or "ssh"',
-    )
+    from harness.devices.adb import AdbTransport
+
+    return AdbTransport(device)

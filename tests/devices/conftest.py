@@ -1,0 +1,31 @@
+"""A phone for the tests of this folder: a real adb server, a real adbd, and no Python on it. Needs root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.phone.adb_server import AdbServer
+from tests.phone.phone import Phone
+
+PHONES = Path(__file__).parents[2] / ".phone"
+"""What is fetched and made for phones is kept there."""
+
+
+@pytest.fixture(scope="session")
+def adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
+    started = AdbServer(tmp_path_factory.mktemp("adb") / "server")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in started.environment.items():
+            patch.setenv(name, value)
+        yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def phone(tmp_path_factory: pytest.TempPathFactory, adb_server: AdbServer) -> Iterator[Phone]:
+    started = Phone(tmp_path_factory.mktemp("phones") / "phone", adb_server, PHONES)
+    yield started
+    started.stop()
