@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from harness.devices import debian
+
 TOOLS = {
     "qemu-system-aarch64": "qemu-system-arm",
     "dtc": "device-tree-compiler",
     "cpio": "cpio",
-    "dpkg-deb": "dpkg",
-    "apt-get": "apt",
 }
 PACKAGES = ("linux-image-arm64", "openssh-server", "python3", "libstdc++6", "busybox-static")
 UNPACKED = (
@@ -110,40 +109,20 @@ def build(folder: Path) -> tuple[Path, Path]:
     kernel, initramfs = folder / f"kernel-{key}", folder / f"root-{key}.cpio.gz"
     if not initramfs.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        work = folder / "making"
+        work = folder.absolute() / "making"
         shutil.rmtree(work, ignore_errors=True)
-        debs = fetch(work / "apt")
+        debs = debian.fetch(work / "apt", PACKAGES, "arm64", "bookworm")
         tree = work / "root"
         for name in UNPACKED:
-            run("dpkg-deb", "-x", str(debs[name]), str(tree))
+            debian.unpack(debs[name], tree)
         image = next(path for name, path in debs.items() if name.startswith("linux-image-6"))
-        run("dpkg-deb", "-x", str(image), str(work / "kernel"))
+        debian.unpack(image, work / "kernel")
         furnish(tree, work / "kernel")
         (vmlinuz,) = (work / "kernel" / "boot").glob("vmlinuz-*")
         shutil.copy(vmlinuz, kernel)
         pack(tree, initramfs)
         shutil.rmtree(work)
     return kernel, initramfs
-
-
-def fetch(folder: Path) -> dict[str, Path]:
-    """Return the arm64 packages by name, from the mirror that this machine's apt uses; its own lists and status stay as they are."""
-    for part in ("state/lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True)
-    (folder / "status").touch()
-    (folder / "apt.conf").write_text(f"""\
-APT::Architecture "arm64";
-APT::Architectures {{ "arm64"; }};
-APT::Install-Recommends "false";
-APT::Sandbox::User "";
-Dir::State "{folder}/state";
-Dir::State::status "{folder}/status";
-Dir::Cache "{folder}/cache";
-""")
-    environment = os.environ | {"APT_CONFIG": str(folder / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "-qq", "update", environment=environment)
-    run("apt-get", "-qq", "-y", "--download-only", "install", *PACKAGES, environment=environment)
-    return {path.name.partition("_")[0]: path for path in (folder / "cache" / "archives").glob("*.deb")}
 
 
 def furnish(tree: Path, kernel: Path) -> None:
@@ -211,9 +190,9 @@ def pack(tree: Path, to: Path) -> None:
     draft.replace(to)
 
 
-def run(*command: str, environment: dict[str, str] | None = None) -> None:
+def run(*command: str) -> None:
     """Run a command to its end."""
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 

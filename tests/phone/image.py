@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-TOOLS = {"dpkg-deb": "dpkg", "apt-get": "apt"}
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+from harness.devices import debian
+
 SUITE = "trixie"
 PACKAGES = ("adbd", "mksh", "toybox")
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -112,52 +111,17 @@ def main() -> None:
 
 def build(folder: Path) -> Path:
     """Return the folder that holds a phone's files, made in `folder` unless this script made it there before."""
-    missing = sorted(package for program, package in TOOLS.items() if shutil.which(program) is None)
-    missing += [] if KEYRING.exists() else ["debian-archive-keyring"]
-    assert not missing, f"the stand-in of a phone needs: apt install {' '.join(missing)}"
     tree = folder / f"root-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]}"
     if not tree.exists():
         work = folder.absolute() / "making"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        for path in fetch(work / "apt"):
-            run("dpkg-deb", "-x", str(path), str(work / "packages"))
+        for path in debian.fetch(work / "apt", PACKAGES, "amd64", SUITE).values():
+            debian.unpack(path, work / "packages")
         furnish(work / "root", work / "packages")
         (work / "root").rename(tree)
         shutil.rmtree(work)
     return tree
-
-
-def fetch(folder: Path) -> list[Path]:
-    """Return the packages and what they need, from the mirror that this machine's apt uses; its own lists and status stay as they are."""
-    for part in ("state/lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True)
-    (folder / "status").touch()
-    (folder / "phone.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {SUITE} main\n")
-    (folder / "apt.conf").write_text(f"""\
-APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; }};
-APT::Install-Recommends "false";
-APT::Sandbox::User "";
-Dir::State "{folder}/state";
-Dir::State::status "{folder}/status";
-Dir::Cache "{folder}/cache";
-Dir::Etc::SourceList "{folder}/phone.list";
-Dir::Etc::SourceParts "/dev/null";
-""")
-    environment = os.environ | {"APT_CONFIG": str(folder / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "-qq", "update", environment=environment)
-    run("apt-get", "-qq", "-y", "--download-only", "install", *PACKAGES, environment=environment)
-    return sorted((folder / "cache" / "archives").glob("*.deb"))
-
-
-def mirror() -> str:
-    """Return the address of the archive that this machine's own release of Debian comes from."""
-    own = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    targets = run("apt-get", "indextargets", "--no-release-info", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")
-    found = [address for suite, component, address in map(str.split, targets.splitlines()) if (suite, component) == (own, "main")]
-    assert found, f"the stand-in of a phone needs Debian's packages, and apt's settings here name no archive of {own}"
-    return found[0]
 
 
 def furnish(root: Path, packages: Path) -> None:
@@ -206,9 +170,9 @@ def furnish(root: Path, packages: Path) -> None:
     (root / "stand-in/told").chmod(0o666)
 
 
-def run(*command: str, environment: dict[str, str] | None = None) -> str:
+def run(*command: str) -> str:
     """Run a command to its end and return what it wrote."""
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
