@@ -20,26 +20,31 @@ def main() -> None:
         timing = roles.add_parser(role)
         timing.add_argument("--runtime", choices=sorted(runtime.MODULES), required=True)
         timing.add_argument("--root", type=Path)
-    for role in ("install", "remove"):
+    for role in ("install", "put", "remove"):
         changing = roles.add_parser(role)
         changing.add_argument("--lease", type=Path, required=True)
         changing.add_argument("--owner", required=True)
         if role == "remove":
             changing.add_argument("--root", type=Path, required=True)
         else:
-            changing.add_argument("--packages", type=Path, required=True)
             changing.add_argument("--sha256", required=True)
             changing.add_argument("--into", type=Path, required=True)
-            changing.add_argument("--system-packages", action="store_true")
+            if role == "install":
+                changing.add_argument("--packages", type=Path, required=True)
+                changing.add_argument("--system-packages", action="store_true")
+            else:
+                changing.add_argument("--made", type=Path, required=True)
     guarding = roles.add_parser("guard")
     guarding.add_argument("--journal", type=Path, required=True)
     guarding.add_argument("become", nargs="*")
     options = parser.parse_args()
-    if options.role in ("install", "remove"):
+    if options.role in ("install", "put", "remove"):
         lease = Lease(options.lease, options.owner, secrets.token_hex(16))
         try:
             if options.role == "remove":
                 install.remove(options.root, lease)
+            elif options.role == "put":
+                install.put(options.made, options.sha256, options.into, lease)
             else:
                 install.install(options.packages, options.sha256, options.into, options.system_packages, lease)
         except install.NotDone as error:

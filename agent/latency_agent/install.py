@@ -21,10 +21,7 @@ class NotDone(Exception):
 
 
 def install(archive: Path, sha256: str, into: Path, system_packages: bool, lease: Lease) -> None:
-    """Make the environment `into` from the Python that runs this, whole, or leave what was there; raises NotDone.
-
-    It takes the place of the old one under the lease: whoever measures starts every repetition from there.
-    """
+    """Make the environment `into` from the Python that runs this, whole, or leave what was there; raises NotDone."""
     try:
         import venv
     except ImportError:
@@ -41,15 +38,24 @@ def install(archive: Path, sha256: str, into: Path, system_packages: bool, lease
             # Pythons that have it refuse what would leave the folder; the archive's hash stands for the others.
             safe: Dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             packages.extractall(str(site), **safe)  # noqa: S202
-        (made / STAMP).write_text(f"{sha256}\n")
-        with _held(lease):
-            if into.exists():
-                into.rename(staging / "before")
-            made.rename(into)
+        _put_in_place(made, sha256, into, staging, lease)
     except OSError as error:
         raise NotDone(f"{into} cannot be made: {error.strerror or error}") from error
     finally:
         shutil.rmtree(str(staging), ignore_errors=True)
+
+
+def put(made: Path, sha256: str, into: Path, lease: Lease) -> None:
+    """Make `made`, which holds the Python that runs this, the environment `into`; raises NotDone, and what was there stays.
+
+    The folder that `made` lies in goes in any case.
+    """
+    try:
+        _put_in_place(made, sha256, into, made.parent, lease)
+    except OSError as error:
+        raise NotDone(f"{into} cannot be made: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(str(made.parent), ignore_errors=True)
 
 
 def remove(root: Path, lease: Lease) -> None:
@@ -59,6 +65,15 @@ def remove(root: Path, lease: Lease) -> None:
             shutil.rmtree(str(root))
         except OSError as error:
             raise NotDone(f"{root} cannot be removed: {error.strerror or error}") from error
+
+
+def _put_in_place(made: Path, sha256: str, into: Path, staging: Path, lease: Lease) -> None:
+    """Let `made` take the place of `into` under the lease: whoever measures starts every repetition from there."""
+    (made / STAMP).write_text(f"{sha256}\n")
+    with _held(lease):
+        if into.exists():
+            into.rename(staging / "before")
+        made.rename(into)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ _MODULES = {
     "models": "harness.cli.models",
     "devices": "harness.cli.devices",
     "setup": "harness.cli.setup",
+    "bundle": "harness.cli.bundle",
     "trust": "harness.cli.trust",
     "init": "harness.cli.init",
 }

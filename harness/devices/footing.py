@@ -15,6 +15,9 @@ from harness.errors import ConfigError, RemoteFailure
 FOLDER = ".latency-harness"
 """The folder in the home folder of a board's user that `harness setup` makes; nothing is left outside it but the lease."""
 
+PHONE_HOME = "/data/local/tmp"
+"""Stands for the home folder on a phone, whose shell has none: it may write and start programs there."""
+
 CHOSEN = "runtime"
 """The file in it that names the runtime `harness setup` chose."""
 
@@ -62,8 +65,9 @@ def _not_set_up(device: Device) -> ConfigError:
 
 
 def _on_board(device: Device, transport: Transport, deadline: float) -> tuple[str, str | None, frozenset[str]]:
-    """Return the folder of the harness on a board, the runtime that setup chose, and those with an environment."""
-    script = f'cd && pwd && cat "{FOLDER}/{CHOSEN}" 2>/dev/null; for made in {FOLDER}/runtimes/*/bin/python; do echo "$made"; done'
+    """Return the folder of the harness on a board or phone, the runtime that setup chose, and those with an environment."""
+    home = PHONE_HOME if device.transport == "adb" else ""
+    script = f'cd {home} && pwd && cat "{FOLDER}/{CHOSEN}" 2>/dev/null; for made in {FOLDER}/runtimes/*/bin/python; do echo "$made"; done'
     lines = transport.run(["sh", "-c", script], deadline).stdout.decode(errors="replace").splitlines()
     if not lines or not PurePosixPath(lines[0]).is_absolute():
         raise RemoteFailure(device.name, "its user has no home folder", "the agent, the runtime and the models are kept there")

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.convert.model import Model
-from harness.devices.footing import footing
+from harness.devices.footing import PHONE_HOME, footing
 from harness.devices.inventory import Device
 from harness.devices.provision import agent_archive
 from harness.devices.transport import Stream, Transport, open_transport
@@ -34,7 +34,7 @@ _GOVERNOR = "performance"
 _GRACE_S = 10.0
 _ALIVE_TIMEOUT_S = 5.0
 _LINK_TIMEOUT_S = 15.0
-LEASE_PATH = "/tmp/latency-harness.lease"  # noqa: S108 - one path for all users of a machine; the agent opens it without following links
+_LEASE = "latency-harness.lease"
 
 _ERRORS: dict[str, type[DeviceError]] = {
     "Busy": DeviceBusy,
@@ -179,7 +179,7 @@ class Session:
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                answer = self.request("acquire", {"path": LEASE_PATH, "owner": owner(), "token": token, "replaces": replaces})
+                answer = self.request("acquire", {"path": lease_path(self.device), "owner": owner(), "token": token, "replaces": replaces})
             except DeviceBusy as busy:
                 if time.monotonic() > deadline:
                     busy.hint = "wait for it to finish: two sessions on one device would disturb each other"
@@ -272,6 +272,11 @@ class Session:
             except DeviceError:
                 # The request under way meets the same dead stream and tells of it.
                 return
+
+
+def lease_path(device: Device) -> str:
+    """Return the path of a device's lease, one for all its users; the agent opens it without following links."""
+    return f"{PHONE_HOME if device.transport == 'adb' else '/tmp'}/{_LEASE}"  # noqa: S108
 
 
 def owner() -> str:

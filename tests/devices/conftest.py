@@ -29,3 +29,13 @@ def phone(tmp_path_factory: pytest.TempPathFactory, adb_server: AdbServer) -> It
     started = Phone(tmp_path_factory.mktemp("phones") / "phone", adb_server, PHONES)
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """Return the bundle of tflite-runtime for the phone, which is of this machine's architecture."""
+    from harness.devices.bundle import bundle_for
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(PHONES / "cache"))
+        return bundle_for("amd64", "tflite-runtime")
