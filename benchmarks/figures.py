@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,6 +74,18 @@ def turn() -> Iterator[None]:
             _Turn.depth -= 1
     if _Turn.depth == 0:
         time.sleep(_YIELDED_S)
+
+
+def taken(call: Callable[[], object]) -> float:
+    """Return how long a call takes, in seconds."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def soon() -> float:
+    """Return a deadline that is far enough."""
+    return time.monotonic() + 60
 
 
 def busy_share(seconds: float) -> float:

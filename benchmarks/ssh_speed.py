@@ -7,8 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,16 +44,16 @@ def measure(options: figures.Options, state: figures.State, sshd: Sshd, folder: 
     device = replace(sshd.device, runtime="ai-edge-litert", python=sys.executable)
     scp = ["scp", "-q", "-F", str(sshd.config), str(payload), f"{sshd.name}:{folder}/by_scp"]
     with Session.open(device) as session:
-        transport.run(["true"], soon())
+        transport.run(["true"], figures.soon())
         for _ in range(len(state.rows("round")), options.count):
             with figures.turn():
                 state.add(
                     "round",
-                    push_s=taken(lambda: transport.push(payload, f"{folder}/pushed", soon())),
-                    scp_s=taken(lambda: subprocess.run(scp, check=True)),
-                    request_s=statistics.median(taken(lambda: session.request("hello")) for _ in range(PER_ROUND)),
-                    command_s=statistics.median(taken(lambda: transport.run(["true"], soon())) for _ in range(PER_ROUND)),
-                    ssh_s=taken(lambda: subprocess.run(["ssh", "-F", str(sshd.config), sshd.name, "true"], check=True)),
+                    push_s=figures.taken(lambda: transport.push(payload, f"{folder}/pushed", figures.soon())),
+                    scp_s=figures.taken(lambda: subprocess.run(scp, check=True)),
+                    request_s=statistics.median(figures.taken(lambda: session.request("hello")) for _ in range(PER_ROUND)),
+                    command_s=statistics.median(figures.taken(lambda: transport.run(["true"], figures.soon())) for _ in range(PER_ROUND)),
+                    ssh_s=figures.taken(lambda: subprocess.run(["ssh", "-F", str(sshd.config), sshd.name, "true"], check=True)),
                 )
     transport.close()
 
@@ -81,18 +79,6 @@ def report(options: figures.Options, state: figures.State) -> None:
         met=request_ms <= REQUEST_MS and command_ms <= COMMAND_MS,
         commits=state.commits(),
     )
-
-
-def taken(call: Callable[[], object]) -> float:
-    """Return how long a call takes, in seconds."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def soon() -> float:
-    """Return a deadline that is far enough."""
-    return time.monotonic() + 60
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ class ShellStream:
             except AgentDied as died:
                 said += bytes(self._pending)
                 words = (said or died.stderr_tail.encode()).decode(errors="replace").strip()[-500:]
-                raise RemoteFailure(self.device, f"its login shell runs no commands; it says: {words}", "try `ssh HOST true`") from died
+                message = f"its login shell runs no commands; it says: {words}"
+                raise RemoteFailure(self.device, message, "try one by hand, through ssh or adb") from died
             if (found := re.search(rb"%b (\d+)\n\Z" % _MARK.encode(), line)) is not None:
                 self._group = int(found[1])
                 break
