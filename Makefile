@@ -28,7 +28,7 @@ needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -
 	test -e $$guard || { printf '\#!/bin/sh\nexit 101\n' > $$guard; chmod +x $$guard; ours=$$guard; }; \
 	apt-get -qq update && apt-get -qq -y --no-install-recommends install $$missing >/dev/null; status=$$?; rm -f $$ours; exit $$status
 
-.PHONY: bench test test-board setup lint types unit unit-measuring unit-other lock clean
+.PHONY: bench test test-board setup lint types unit system unit-measuring unit-other lock clean
 
 # The tests that measure on this machine take turns at its lease; all others run beside them.
 MEASURING := tests/cli tests/devices tests/measure
@@ -56,11 +56,13 @@ types: $(READY)
 
 unit: unit-measuring unit-other
 
-unit-measuring: $(READY)
+system: $(READY)
 	$(call needs,sshd:openssh-server ssh:openssh-client ip:iproute2)
+
+unit-measuring: system
 	$(BIN)/pytest $(MEASURING) $(BY_LINES)
 
-unit-other: $(READY)
+unit-other: system
 	$(BIN)/pytest $(addprefix --ignore=,$(MEASURING) tests/board) $(BY_LINES)
 
 # A whole arm64 board under emulation, made of Debian's packages into .board.

@@ -50,21 +50,13 @@ class Link:
             if self._transport_id is None:
                 self._transport_id = self._find(deadline)
         try:
-            connection = _client().make_connection(timeout=left_s)
-            try:
-                for command in (f"host:transport-id:{self._transport_id}", service):
-                    connection.send_command(command)
-                    connection.check_okay()
-            except BaseException:
-                connection.conn.close()
-                raise
+            opened: socket.socket = _asked(left_s, f"host:transport-id:{self._transport_id}", service).conn
         except _errors() as error:
             self._explain(error, deadline)
-        opened = connection.conn
         self._opened.add(opened)
-        if self._lost:
+        if (lost := self.lost()) is not None:
             self.shut(opened)
-            raise self.vanished()
+            raise lost
         return opened
 
     def shut(self, opened: socket.socket) -> None:
@@ -108,11 +100,11 @@ class Link:
                 client.connect(self._serial, timeout=max(0.1, min(_SERVER_TIMEOUT_S, deadline - time.monotonic())))
                 found = self._settled(deadline)
             if found is not None and found.state == "device" and found.transport_id is not None:
-                with _client().device(transport_id=found.transport_id).open_transport("features", timeout=_SERVER_TIMEOUT_S) as asked:
-                    features = asked.read_string_block().split(",")
+                with _asked(_SERVER_TIMEOUT_S, f"host-transport-id:{found.transport_id}:features") as answer:
+                    features = answer.read_string_block().split(",")
                 if _NEEDS not in features:
                     raise ConfigError(f"{self.device}: its adb is too old to tell how commands end", "Android 7 or a newer one is needed")
-                return found.transport_id
+                return int(found.transport_id)
         except _errors() as error:
             self._explain(error, deadline)
         raise self._absent(None if found is None else found.state)
@@ -187,6 +179,19 @@ def _client() -> adbutils.AdbClient:
     import adbutils
 
     return adbutils.AdbClient(socket_timeout=_SERVER_TIMEOUT_S)
+
+
+def _asked(timeout_s: float, *commands: str) -> adbutils.AdbConnection:
+    """Return a connection to the server that took these commands, one after the other."""
+    connection = _client().make_connection(timeout=timeout_s)
+    try:
+        for command in commands:
+            connection.send_command(command)
+            connection.check_okay()
+    except BaseException:
+        connection.conn.close()
+        raise
+    return connection
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -66,8 +66,10 @@ _WITHOUT = (
 )
 """What is of no use on a device: tests, what is needed to compile against numpy, and what LiteRT brings for accelerators."""
 
-_NEEDED = ("ld-linux*", "libc.so.*", "libm.so.*", "libdl.so.*", "libpthread.so.*", "librt.so.*", "libutil.so.*", "libresolv.so.*")
-_NEEDED += ("libgcc_s.so.*", "libstdc++.so.6", "libz.so.1", "libffi.so.8", "libexpat.so.1", "liblzma.so.5", "libbz2.so.1.0")
+_NEEDED = (
+    *("ld-linux*", "libc.so.*", "libm.so.*", "libdl.so.*", "libpthread.so.*", "librt.so.*", "libutil.so.*", "libresolv.so.*"),
+    *("libgcc_s.so.*", "libstdc++.so.6", "libz.so.1", "libffi.so.8", "libexpat.so.1", "liblzma.so.5", "libbz2.so.1.0"),
+)
 _NUMPY_NEEDED = ("libblas.so.3", "liblapack.so.3", "libgfortran.so.5")
 
 # The loader is started by its name, since nothing on a phone is where programs of Debian look for it; `--argv0` makes Python start its

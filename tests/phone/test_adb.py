@@ -132,7 +132,9 @@ def test_a_push_that_is_cut_leaves_the_old_file(gate: Gate, phone: Phone, tmp_pa
     gate.drop_after(1 << 20)
     with pytest.raises(Vanished):
         transport.push(new, f"{HOME}/file", soon())
-    assert (phone.root / HOME[1:] / "file").read_bytes() == b"old"
+    left = phone.root / HOME[1:] / "file"
+    assert left.read_bytes() == b"old"
+    left.unlink()
 
 
 def test_a_push_that_runs_into_a_full_disk_says_so(transport: AdbTransport, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A phone for the tests of this folder: a real adb server, a real adbd, and no Python on it. Needs root."""
+"""A phone that tests share: a real adb server, a real adbd, and no Python on it. Needs root."""
 
 from __future__ import annotations
 
