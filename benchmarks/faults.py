@@ -183,6 +183,7 @@ def harm(folder: Path, name: str, dice: random.Random) -> dict[str, object]:
             "took_s": time.monotonic() - began,
             "hung": status is None,
             "failed": status != 0,
+            "said": "" if status == 0 else (folder / "log").read_text(errors="replace")[-500:],
             "lost": len(set(stored) - set(kept)),
             "twice": len(kept) - len({taken_at for _, taken_at in kept}),
             "orphans": len(board.orphans()),
