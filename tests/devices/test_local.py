@@ -9,7 +9,7 @@ import pytest
 from harness.devices.inventory import Device
 from harness.devices.local import LocalTransport
 from harness.devices.transport import open_transport
-from harness.errors import AgentDied, ConfigError, TimedOut
+from harness.errors import AgentDied, TimedOut
 from tests.devices.contract import TransportContract, ends, soon
 
 
@@ -30,11 +30,6 @@ class TestLocal(TransportContract):
 
 def test_the_transport_of_a_local_device_is_the_machine_itself() -> None:
     assert isinstance(open_transport(Device("local")), LocalTransport)
-
-
-def test_transports_to_come_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"phone.*adb yet"):
-        open_transport(Device("phone", transport="adb"))
 
 
 def test_run_past_its_deadline_tells_what_was_printed(transport: LocalTransport) -> None:
