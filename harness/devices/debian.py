@@ -53,7 +53,10 @@ def unpack(package: Path, folder: Path) -> None:
 
 def _mirror() -> str:
     """Return the address that this machine's own release of Debian comes from."""
-    own = platform.freedesktop_os_release().get("VERSION_CODENAME")
+    release = platform.freedesktop_os_release()
+    own = release.get("VERSION_CODENAME")
+    if release["ID"] != "debian":
+        raise ConfigError(f"this takes packages of Debian, and this machine runs {release['NAME']}", "do it on one that runs Debian")
     columns = ("--no-release-info", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")
     for line in _run("apt-get", "indextargets", *columns).splitlines():
         suite, component, address = line.split()
