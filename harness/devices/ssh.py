@@ -15,13 +15,14 @@ from harness.devices.inventory import Device
 from harness.devices.shell_stream import ShellStream, wrapped
 from harness.devices.ssh_connection import Connection, ssh_exception
 from harness.devices.transport import Completed
-from harness.errors import RemoteFailure, TimedOut, Vanished
+from harness.errors import DeviceError, RemoteFailure, TimedOut, Vanished
 
 if TYPE_CHECKING:
     import paramiko
 
 _CHUNK_BYTES = 1 << 18
 _WINDOW_STEP_S = 0.002
+_LOOK_TIMEOUT_S = 5.0
 
 
 class SshTransport:
@@ -60,6 +61,10 @@ class SshTransport:
                     raise
         except OSError as error:
             raise RemoteFailure(self.device, f"cannot push {local} to {remote}: {error.strerror or error}") from error
+        except RemoteFailure as error:
+            with contextlib.suppress(DeviceError):
+                error.hint = self._room(folder, local.stat().st_size)
+            raise
 
     def run(self, argv: Sequence[str], deadline: float) -> Completed:
         """Return what `argv` printed and its exit status; a status of 128 + n is read as signal n, as shells write it.
@@ -97,6 +102,14 @@ class SshTransport:
         for stream in list(self._streams):
             stream.kill()
         self.connection.close()
+
+    def _room(self, folder: str, needed_bytes: int) -> str:
+        """Return what to do where the board's disk has no room for a file, which SFTP does not tell; nothing where it has."""
+        told = self.run(["df", "-Pk", folder], time.monotonic() + _LOOK_TIMEOUT_S).stdout.decode(errors="replace").splitlines()
+        free_bytes = 1024 * int(told[-1].split()[3]) if len(told) > 1 else needed_bytes
+        if free_bytes >= needed_bytes:
+            return ""
+        return f"its disk is full: {needed_bytes / 2**20:.1f} MiB are needed in {folder}, {free_bytes / 2**20:.1f} are free"
 
     def forget(self, stream: ShellStream) -> None:
         """Let go of a stream that has ended."""

@@ -111,6 +111,20 @@ def test_a_push_that_is_cut_leaves_the_old_file(sshd: Sshd, tmp_path: Path) -> N
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_push_that_runs_into_a_full_disk_says_so(transport: SshTransport, tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir()
+    large.write_bytes(LARGE)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
+    try:
+        with pytest.raises(RemoteFailure, match=r"cannot push .*\nits disk is full: 8\.0 MiB are needed in .*, 1\.0 are free"):
+            transport.push(large, f"{small}/file", soon())
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
 @pytest.mark.parametrize("doing", ["push", "run", "stream", "send", "receive"])
 def test_a_server_that_stops_answering_does_not_hang_the_harness(sshd: Sshd, tmp_path: Path, doing: str) -> None:
     payload = tmp_path / "payload"
