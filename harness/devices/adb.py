@@ -12,18 +12,17 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.devices.adb_link import Link
 from harness.devices.inventory import Device
-from harness.devices.shell_stream import ShellStream, wrapped
-from harness.devices.transport import Completed
+from harness.devices.shell_stream import Channel, ShellTransport
 from harness.errors import DeviceError, RemoteFailure, TimedOut, Vanished
 
 _CHUNK_BYTES = 1 << 16
-_TIDY_TIMEOUT_S = 5.0
+_TIDY_TIMEOUT_S = 2.0
 _STATUS_STEP_S = 0.05
 _STDIN, _STDOUT, _STDERR, _EXIT, _END_STDIN = range(5)
 """The kinds of packets of adb's shell protocol: a byte, the length in 32 bits, the data (packages/modules/adb, shell_protocol.h)."""
@@ -31,13 +30,12 @@ _HEADER = struct.Struct("<BI")
 _PUT_IN_PLACE = 'test "$(sha256sum <"$1" | cut -c 1-64)" = "$2" && chmod "$3" "$1" && mv -f "$1" "$4"'
 
 
-class AdbTransport:
+class AdbTransport(ShellTransport):
     """A phone that the adb server knows, looked for with the first call. Once it is lost every call raises Vanished, until `close`."""
 
     def __init__(self, device: Device) -> None:
-        self.device = device.name
+        super().__init__(device.name)
         self.link = Link(device)
-        self._streams: list[ShellStream] = []
 
     def push(self, local: Path, remote: str, deadline: float) -> None:
         """Copy the file `local` to the absolute path `remote`: complete, its hash compared there, with its permissions, or not at all."""
@@ -45,46 +43,25 @@ class AdbTransport:
             raise RemoteFailure(self.device, f"cannot push to {remote}: not an absolute path")
         folder, name = posixpath.split(remote)
         part = f"{folder}/.{name}.{secrets.token_hex(8)}"
+        doing = f"cannot push {local} to {remote}"
         try:
             mode = local.stat().st_mode & 0o777
-            sha256 = self._send_file(local, part, deadline)
-            put = ["sh", "-c", _PUT_IN_PLACE, "sh", part, sha256, f"{mode:o}", remote]
-            done = self.run(put, deadline)
+            sha256 = self._send_file(local, part, doing, deadline)
+            done = self.run(["sh", "-c", _PUT_IN_PLACE, "sh", part, sha256, f"{mode:o}", remote], deadline)
             if done.exit != 0:
                 said = done.stderr.decode(errors="replace").strip() or "it did not arrive as it was sent"
-                raise RemoteFailure(self.device, f"cannot push {local} to {remote}: {said}")
+                raise RemoteFailure(self.device, f"{doing}: {said}")
         except OSError as error:
-            raise RemoteFailure(self.device, f"cannot push {local} to {remote}: {error.strerror or error}") from error
-        except RemoteFailure as error:
+            raise RemoteFailure(self.device, f"{doing}: {error.strerror or error}") from error
+        except DeviceError:
             with contextlib.suppress(DeviceError):
                 self.run(["rm", "-f", part], time.monotonic() + _TIDY_TIMEOUT_S)
-            if remote in error.message:
-                raise
-            raise RemoteFailure(self.device, f"cannot push {local} to {remote}: {error.message.partition(': ')[2]}", error.hint) from error
-
-    def run(self, argv: Sequence[str], deadline: float) -> Completed:
-        """Return what `argv` printed and its exit status; a status of 128 + n is read as signal n, as shells write it.
-
-        Raises TimedOut, the command and its children killed, or RemoteFailure if it cannot start.
-        """
-        stream = self.stream(argv, deadline)
-        try:
-            return stream.completed(deadline)
-        finally:
-            stream.kill()
-
-    def stream(self, argv: Sequence[str], deadline: float) -> ShellStream:
-        """Return the live process `argv`. Raises RemoteFailure if it cannot start."""
-        # Without `raw` the phone would put a terminal in between, which is not 8-bit clean.
-        opened = self.link.open(f"shell,v2,raw:{wrapped(argv)}", deadline)
-        stream = ShellStream(self, _Channel(self.link, opened), argv[0])
-        self._streams.append(stream)
-        try:
-            stream.begin(deadline)
-        except BaseException:
-            stream.kill()
             raise
-        return stream
+
+    def open_channel(self, command: str, program: str, deadline: float) -> Channel:  # noqa: ARG002 - SSH names it in its errors
+        """Return the channel of a command."""
+        # Without `raw` the phone would put a terminal in between, which is not 8-bit clean.
+        return _Channel(self.link, self.link.open(f"shell,v2,raw:{command}", deadline))
 
     def probe(self, deadline: float) -> None:
         """Return once the phone's adbd has answered, which starts no process there; where it does not the phone is lost."""
@@ -100,14 +77,8 @@ class AdbTransport:
 
     def close(self) -> None:
         """Kill the streams that are still alive and let go of the phone; a later call would look for it anew."""
-        for stream in list(self._streams):
-            stream.kill()
+        self.kill_streams()
         self.link.close()
-
-    def forget(self, stream: ShellStream) -> None:
-        """Let go of a stream that has ended."""
-        with contextlib.suppress(ValueError):
-            self._streams.remove(stream)
 
     @contextmanager
     def _service(self, name: str, deadline: float) -> Iterator[socket.socket]:
@@ -118,10 +89,10 @@ class AdbTransport:
         finally:
             self.link.shut(opened)
 
-    def _send_file(self, local: Path, remote: str, deadline: float) -> str:
+    def _send_file(self, local: Path, remote: str, doing: str, deadline: float) -> str:
         """Send a file by adb's sync protocol, and return its SHA-256; raises RemoteFailure with adbd's own words."""
         digest = hashlib.sha256()
-        late = TimedOut(self.device, f"pushing {local} took too long")
+        late = TimedOut(self.device, f"{doing} in time")
         with local.open("rb") as source, self._service("sync:", deadline) as sync:
             try:
                 where = f"{remote},{stat.S_IFREG | 0o600}".encode()
@@ -144,7 +115,7 @@ class AdbTransport:
             self.link.lose()
             raise self.link.vanished()
         if answer[:4] != b"OKAY":
-            raise RemoteFailure(self.device, (said or b"").decode(errors="replace"))
+            raise RemoteFailure(self.device, f"{doing}: {(said or b'').decode(errors='replace')}")
         return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from harness.devices.transport import Completed
+from harness.devices.transport import Completed, how_it_ended
 from harness.errors import AgentDied, RemoteFailure, TimedOut
 
 _CHUNK_BYTES = 1 << 20
@@ -183,10 +183,8 @@ class LocalStream:
             how = "was ended"
         elif exit_status is None:
             how = "closed its stdout"
-        elif exit_status < 0:
-            how = f"was ended by {signal.Signals(-exit_status).name}"
         else:
-            how = f"ended with exit status {exit_status}"
+            how = how_it_ended(exit_status)
         return AgentDied(self.device, f"the agent {how}", stderr_tail=self.stderr_tail())
 
     def _keep_stderr(self, stderr: IO[bytes]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-from harness.devices.transport import Completed
+from harness.devices.transport import Completed, how_it_ended
 from harness.errors import AgentDied, DeviceError, RemoteFailure, TimedOut, Vanished
 
 _STDERR_TAIL_LINES = 40
@@ -38,11 +38,6 @@ exit $status"""
 _MOST_CHATTER_LINES = 1000
 
 
-def wrapped(argv: Sequence[str]) -> str:
-    """Return the command line for a device's login shell that starts `argv` as `ShellStream` expects it."""
-    return f"exec sh -c {shlex.quote(_WRAPPER)} {shlex.quote(_WRAPPER)} {shlex.join(argv)}"
-
-
 class Channel(Protocol):
     """The two ways of one command, and its end. What its transport raises ends as the harness's own errors."""
 
@@ -65,22 +60,55 @@ class Channel(Protocol):
         """Let go of the channel; whoever reads or writes is woken."""
 
 
-class Shell(Protocol):
-    """What a stream needs of its transport."""
+class ShellTransport(ABC):
+    """What every transport does whose device starts commands by a shell; how a channel is had is the transport's own."""
 
-    device: str
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._streams: list[ShellStream] = []
+
+    @abstractmethod
+    def open_channel(self, command: str, program: str, deadline: float) -> Channel:
+        """Return the channel of a command line that the device's shell has been given; raises what the transport raises."""
 
     def run(self, argv: Sequence[str], deadline: float) -> Completed:
-        """Return what another command printed."""
+        """Return what `argv` printed and its exit status; a status of 128 + n is read as signal n, as shells write it.
+
+        Raises TimedOut, the command and its children killed, or RemoteFailure if it cannot start.
+        """
+        stream = self.stream(argv, deadline)
+        try:
+            return stream.completed(deadline)
+        finally:
+            stream.kill()
+
+    def stream(self, argv: Sequence[str], deadline: float) -> ShellStream:
+        """Return the live process `argv`. Raises RemoteFailure if it cannot start."""
+        command = f"exec sh -c {shlex.quote(_WRAPPER)} {shlex.quote(_WRAPPER)} {shlex.join(argv)}"
+        stream = ShellStream(self, self.open_channel(command, argv[0], deadline), argv[0])
+        self._streams.append(stream)
+        try:
+            stream.begin(deadline)
+        except BaseException:
+            stream.kill()
+            raise
+        return stream
+
+    def kill_streams(self) -> None:
+        """Kill the streams that are still alive."""
+        for stream in list(self._streams):
+            stream.kill()
 
     def forget(self, stream: ShellStream) -> None:
         """Let go of a stream that has ended."""
+        with contextlib.suppress(ValueError):
+            self._streams.remove(stream)
 
 
 class ShellStream:
     """A live process on the device, spoken to by lines over its stdin and stdout."""
 
-    def __init__(self, shell: Shell, channel: Channel, program: str) -> None:
+    def __init__(self, shell: ShellTransport, channel: Channel, program: str) -> None:
         self.device = shell.device
         self._shell = shell
         self._channel = channel
@@ -209,10 +237,5 @@ class ShellStream:
                 lost = self._channel.lost() if status is None else None
             if lost is not None:
                 return lost
-        if status is None:
-            how = "was ended"
-        elif status < 0:
-            how = f"was ended by {signal.Signals(-status).name}"
-        else:
-            how = f"ended with exit status {status}"
+        how = "was ended" if status is None else how_it_ended(status)
         return AgentDied(self.device, f"the agent {how}", stderr_tail=self.stderr_tail())

@@ -7,14 +7,12 @@ import posixpath
 import secrets
 import select
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.devices.inventory import Device
-from harness.devices.shell_stream import ShellStream, wrapped
+from harness.devices.shell_stream import Channel, ShellTransport
 from harness.devices.ssh_connection import Connection, ssh_exception
-from harness.devices.transport import Completed
 from harness.errors import DeviceError, RemoteFailure, TimedOut, Vanished
 
 if TYPE_CHECKING:
@@ -25,13 +23,12 @@ _WINDOW_STEP_S = 0.002
 _LOOK_TIMEOUT_S = 5.0
 
 
-class SshTransport:
+class SshTransport(ShellTransport):
     """A board over one SSH connection, made with the first call. Once it is lost every call raises Vanished, until `close`."""
 
     def __init__(self, device: Device) -> None:
-        self.device = device.name
+        super().__init__(device.name)
         self.connection = Connection(device)
-        self._streams: list[ShellStream] = []
 
     def push(self, local: Path, remote: str, deadline: float) -> None:
         """Copy the file `local` to the absolute path `remote`: complete, with its permissions, or not at all."""
@@ -66,31 +63,13 @@ class SshTransport:
                 error.hint = self._room(folder, local.stat().st_size)
             raise
 
-    def run(self, argv: Sequence[str], deadline: float) -> Completed:
-        """Return what `argv` printed and its exit status; a status of 128 + n is read as signal n, as shells write it.
-
-        Raises TimedOut, the command and its children killed, or RemoteFailure if it cannot start.
-        """
-        stream = self.stream(argv, deadline)
-        try:
-            return stream.completed(deadline)
-        finally:
-            stream.kill()
-
-    def stream(self, argv: Sequence[str], deadline: float) -> ShellStream:
-        """Return the live process `argv`. Raises RemoteFailure if it cannot start."""
-        with self.connection.calling(deadline, f"cannot start {argv[0]}"):
+    def open_channel(self, command: str, program: str, deadline: float) -> Channel:
+        """Return the channel of a command."""
+        with self.connection.calling(deadline, f"cannot start {program}"):
             channel = self.connection.transport(deadline).open_session(timeout=max(0.1, deadline - time.monotonic()))
-            channel.exec_command(wrapped(argv))
+            channel.exec_command(command)
             channel.setblocking(0)
-        stream = ShellStream(self, _Channel(self.connection, channel), argv[0])
-        self._streams.append(stream)
-        try:
-            stream.begin(deadline)
-        except BaseException:
-            stream.kill()
-            raise
-        return stream
+        return _Channel(self.connection, channel)
 
     def probe(self, deadline: float) -> None:
         """Return once the server has answered; where it does not the connection is cut, which no TCP timer does behind a proxy."""
@@ -99,8 +78,7 @@ class SshTransport:
 
     def close(self) -> None:
         """Kill the streams that are still alive and end the connection; a later call would make a new one."""
-        for stream in list(self._streams):
-            stream.kill()
+        self.kill_streams()
         self.connection.close()
 
     def _room(self, folder: str, needed_bytes: int) -> str:
@@ -110,11 +88,6 @@ class SshTransport:
         if free_bytes >= needed_bytes:
             return ""
         return f"its disk is full: {needed_bytes / 2**20:.1f} MiB are needed in {folder}, {free_bytes / 2**20:.1f} are free"
-
-    def forget(self, stream: ShellStream) -> None:
-        """Let go of a stream that has ended."""
-        with contextlib.suppress(ValueError):
-            self._streams.remove(stream)
 
 
 class _Channel:

@@ -7,6 +7,7 @@ AgentDied when a live process ended unasked.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ class Completed:
     stdout: bytes
     stderr: bytes
     exit: int
+
+
+def how_it_ended(exit: int) -> str:  # noqa: A002 - the word of Completed
+    """Return how a process with this exit status ended, as a sentence about it goes on."""
+    return f"was ended by {signal.Signals(-exit).name}" if exit < 0 else f"ended with exit status {exit}"
 
 
 class Stream(Protocol):

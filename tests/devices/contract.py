@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.devices.transport import Stream, Transport
-from harness.errors import AgentDied, RemoteFailure, TimedOut
+from harness.errors import AgentDied, DeviceError, RemoteFailure, TimedOut, Vanished
 
 LARGE = bytes(range(256)).replace(b"\n", b" ") * 32_768  # 8 MiB in one line, every other byte
 
@@ -212,3 +213,30 @@ class TransportContract:
         with pytest.raises(AgentDied):
             stream.receive(soon())
         assert ends(transport, pid)
+
+
+class CutContract:
+    """What every transport does whose link is cut. A subclass provides `transport`, and the fixture `cut`, which cuts it now."""
+
+    def test_a_connection_that_is_cut_is_told_and_can_be_made_anew(self, transport: Transport, cut: Callable[[], None]) -> None:
+        stream = transport.stream(["cat"], soon())
+        errors: list[DeviceError] = []
+
+        def wait() -> None:
+            try:
+                stream.receive(soon(60))
+            except DeviceError as error:
+                errors.append(error)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(0.1)
+        cut()
+        waiting.join(5)
+        assert isinstance(errors[0], Vanished)
+        with pytest.raises(Vanished, match="the connection is lost"):
+            stream.send(b"more\n", soon())
+        with pytest.raises(Vanished):
+            transport.run(["true"], soon())
+        transport.close()
+        assert transport.run(["echo", "back"], soon()).stdout == b"back\n"

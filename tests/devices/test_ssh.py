@@ -15,8 +15,8 @@ import pytest
 from harness.devices.ssh import SshTransport
 from harness.devices.ssh_route import route_to
 from harness.devices.transport import open_transport
-from harness.errors import ConfigError, DeviceError, Offline, RemoteFailure, TimedOut, Unauthorized, Vanished
-from tests.devices.contract import LARGE, TransportContract, soon
+from harness.errors import ConfigError, Offline, RemoteFailure, TimedOut, Unauthorized, Vanished
+from tests.devices.contract import LARGE, CutContract, TransportContract, soon
 from tests.devices.sshd import Sshd
 
 
@@ -73,30 +73,16 @@ def test_a_command_that_runs_out_of_time_costs_the_connection_nothing(sshd: Sshd
     transport.close()
 
 
-def test_a_connection_that_is_cut_is_told_and_can_be_made_anew(sshd: Sshd) -> None:
-    transport = SshTransport(sshd.device)
-    stream = transport.stream(["cat"], soon())
-    errors: list[DeviceError] = []
+class TestSshCut(CutContract):
+    @pytest.fixture
+    def transport(self, sshd: Sshd) -> Iterator[SshTransport]:
+        opened = SshTransport(sshd.device)
+        yield opened
+        opened.close()
 
-    def wait() -> None:
-        try:
-            stream.receive(soon(60))
-        except DeviceError as error:
-            errors.append(error)
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    time.sleep(0.1)
-    sshd.kill_sessions()
-    waiting.join(5)
-    assert isinstance(errors[0], Vanished)
-    with pytest.raises(Vanished, match="the connection is lost"):
-        stream.send(b"more\n", soon())
-    with pytest.raises(Vanished):
-        transport.run(["true"], soon())
-    transport.close()
-    assert transport.run(["echo", "back"], soon()).stdout == b"back\n"
-    transport.close()
+    @pytest.fixture
+    def cut(self, sshd: Sshd) -> Callable[[], None]:
+        return sshd.kill_sessions
 
 
 def test_a_push_that_is_cut_leaves_the_old_file(sshd: Sshd, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ import pytest
 from harness.devices.adb import AdbTransport
 from harness.devices.inventory import Device
 from harness.devices.transport import open_transport
-from harness.errors import ConfigError, DeviceError, Offline, RemoteFailure, TimedOut, Unauthorized, Vanished
-from tests.devices.contract import LARGE, TransportContract, soon
+from harness.errors import ConfigError, Offline, RemoteFailure, TimedOut, Unauthorized, Vanished
+from tests.devices.contract import LARGE, CutContract, TransportContract, soon
 from tests.devices.netns import allowed
 from tests.phone.adb_server import AdbServer
 from tests.phone.gate import Gate
@@ -97,30 +96,16 @@ def test_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         AdbTransport(Device("phone", transport="adb")).run(["true"], soon())
 
 
-def test_a_connection_that_is_cut_is_told_and_can_be_made_anew(gate: Gate) -> None:
-    transport = behind(gate)
-    stream = transport.stream(["cat"], soon())
-    errors: list[DeviceError] = []
+class TestAdbCut(CutContract):
+    @pytest.fixture
+    def transport(self, gate: Gate) -> Iterator[AdbTransport]:
+        opened = behind(gate)
+        yield opened
+        opened.close()
 
-    def wait() -> None:
-        try:
-            stream.receive(soon(60))
-        except DeviceError as error:
-            errors.append(error)
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    time.sleep(0.1)
-    gate.cut()
-    waiting.join(5)
-    assert isinstance(errors[0], Vanished)
-    with pytest.raises(Vanished, match="the connection is lost"):
-        stream.send(b"more\n", soon())
-    with pytest.raises(Vanished):
-        transport.run(["true"], soon())
-    transport.close()
-    assert transport.run(["echo", "back"], soon()).stdout == b"back\n"
-    transport.close()
+    @pytest.fixture
+    def cut(self, gate: Gate) -> Callable[[], None]:
+        return gate.cut
 
 
 def test_a_push_that_is_cut_leaves_the_old_file(gate: Gate, phone: Phone, tmp_path: Path) -> None:
