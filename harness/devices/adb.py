@@ -128,7 +128,7 @@ class _Channel:
         opened.setblocking(False)
         self._packets = bytearray()  # received, and not yet taken apart
         self._stdout, self._stderr = bytearray(), bytearray()
-        self._reading = threading.Lock()
+        self._reading, self._writing = threading.Lock(), threading.Lock()
         self._exit: int | None = None
         self._ended = threading.Event()
         self._closed = False
@@ -176,7 +176,10 @@ class _Channel:
 
     def close(self) -> None:
         self._closed = True
-        self._link.shut(self._socket)
+        self._link.wake(self._socket)
+        # Only once nobody waits on it: its number goes to the next socket, and whoever still waits would wait on that.
+        with self._reading, self._writing:
+            self._link.shut(self._socket)
 
     def _take_in(self, deadline: float) -> None:
         """Take apart what comes next. Raises TimeoutError."""
@@ -211,23 +214,21 @@ class _Channel:
 
     def _send(self, packet: bytes, deadline: float) -> bool:
         rest = memoryview(packet)
-        while rest:
-            if self._ended.is_set() or self._closed:
-                return False
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT, deadline)
-            except OSError:
-                return False
+        with self._writing:
+            while rest:
+                if self._ended.is_set() or self._closed:
+                    return False
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, deadline)
+                except OSError:
+                    return False
         return True
 
     def _wait(self, event: int, deadline: float) -> None:
-        number = self._socket.fileno()
-        if number < 0:  # closed in the meantime
-            return
         poll = select.poll()
-        poll.register(number, event)
+        poll.register(self._socket.fileno(), event)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
 

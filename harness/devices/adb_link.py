@@ -59,19 +59,23 @@ class Link:
             raise lost
         return opened
 
-    def shut(self, opened: socket.socket) -> None:
-        """Let go of a service; whoever waits on it is woken."""
-        self._opened.discard(opened)
+    @staticmethod
+    def wake(opened: socket.socket) -> None:
+        """End a service, so that whoever waits on it finds out."""
         with contextlib.suppress(OSError):
             opened.shutdown(socket.SHUT_RDWR)
+
+    def shut(self, opened: socket.socket) -> None:
+        """Let go of a service that nobody waits on."""
+        self._opened.discard(opened)
+        self.wake(opened)
         opened.close()
 
     def lose(self) -> None:
         """Take note that the phone is gone, and wake who waits on it."""
         self._lost = True
         for opened in tuple(self._opened):
-            with contextlib.suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
+            self.wake(opened)
 
     def lost(self) -> Vanished | None:
         """Return the error to raise where the phone was there and is no more."""
