@@ -47,6 +47,19 @@ class Pairing:
 
 
 @dataclass(frozen=True)
+class Equivalence:
+    """What a test of two devices found: `equal` where every model's ratio, with its interval, stayed `within` that of 1.
+
+    `farthest` is how far the end of an interval came from 1 at most (0.03: 3%).
+    """
+
+    tested_at: datetime
+    within: float
+    farthest: float
+    equal: bool
+
+
+@dataclass(frozen=True)
 class Unmeasured:
     """A model that failed before a benchmark of it could start."""
 

@@ -24,7 +24,7 @@ from harness.errors import StoreError
 from harness.measure.samples import Provenance, Subject
 from latency_agent import protocol
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration: the schema that this module describes."""
 
 _DAMAGED = "The others are not. Measure this model again with --fresh."
@@ -250,6 +250,14 @@ class OutcomeRow(Base):
     stderr_tail: Mapped[str | None] = mapped_column(Text)
 
 
+class ReportRow(Base):
+    """That a benchmark's outcome was told to who asked for it; of one without, the call was cut short."""
+
+    __tablename__ = "reports"
+    benchmark: Mapped[int] = mapped_column(ForeignKey("benchmarks.id"), primary_key=True)
+    reported_at: Mapped[datetime] = mapped_column(UTC_TIME)
+
+
 class ReferenceRow(Base):
     """The median of a reference model in one session; `subject_key` hashes what it depends on: the model and all settings."""
 
@@ -299,3 +307,16 @@ class AATestRow(Base):
     subject_key: Mapped[str] = mapped_column(Text)
     relative_sd: Mapped[float | None]
     visits: Mapped[int]
+
+
+class EquivalenceRow(Base):
+    """A test of whether two devices are equal; their keys hash device, runtime and settings."""
+
+    __tablename__ = "equivalences"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tested_at: Mapped[datetime] = mapped_column(UTC_TIME)
+    a_key: Mapped[str] = mapped_column(Text, index=True)
+    b_key: Mapped[str] = mapped_column(Text)
+    within: Mapped[float]
+    farthest: Mapped[float]
+    equal: Mapped[bool]

@@ -6,72 +6,37 @@ repetition it was taking, nothing else, and the next one finds the benchmark by 
 
 from __future__ import annotations
 
-import statistics
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, select
+from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy.orm import aliased
 
 from harness.errors import StoreError
-from harness.files import StrPath
-from harness.measure.migrations import opening
+from harness.measure.device_records import DeviceRecords
 from harness.measure.rows import ComparisonKind, Outcome, Pairing, Row, Session, Solo, Unmeasured
 from harness.measure.samples import Failure, Measurement, Provenance, Subject, TimedRepetition
 from harness.measure.schema import (
-    AATestRow,
     BenchmarkRow,
     ComparisonRow,
     OutcomeRow,
-    ReferenceRow,
     RepetitionRow,
+    ReportRow,
     SessionRow,
     SoloRow,
     UnmeasuredRow,
 )
 from latency_agent.protocol import SoloResult
 
-FILE_NAME = "measurements.sqlite"
-BASELINE_SESSIONS = 5
-"""How many sessions a reference model must have been seen in before it has a baseline."""
 _LISTED = "`harness results` lists what it holds."
 
 
-class Store:
+class Store(DeviceRecords):
     """The measurements of one results folder. Closed by `close`, or by leaving the `with`.
 
     Every method raises StoreError where the file cannot be read or written.
     """
-
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self.path = path
-        self._engine = engine
-
-    @classmethod
-    def open(cls, folder: StrPath, *, read_only: bool = False) -> Self:
-        """Return the store of `folder`, made or brought to the newest schema where need be.
-
-        With `read_only`, the folder need not be writable, but the store must be there. Raises StoreError for a folder that cannot
-        be written, a file that is no store, and a store of a newer harness.
-        """
-        path = Path(folder).absolute() / FILE_NAME
-        return cls(opening.open_read_only(path) if read_only else opening.open_to_write(path), path)
-
-    def close(self) -> None:
-        """Let the file go."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def start_session(self, session: Session) -> str:
         """Store a session that starts now; return its id."""
@@ -233,6 +198,33 @@ class Store:
         for benchmark in found:
             yield self.measurement(benchmark)
 
+    def unreported(self, subject: Subject, *, interval: float, max_time_s: float, since: datetime) -> int | None:
+        """Return the newest measurement of `subject` that nobody was told of, as the call that made it did not come to its end.
+
+        Only one that was asked for the same interval and time, finished `since`; None without one.
+        """
+        asked = {"asked_interval": interval, "max_time_s": max_time_s}
+        statement = (
+            select(func.max(BenchmarkRow.id))
+            .join(OutcomeRow, OutcomeRow.benchmark == BenchmarkRow.id)
+            .outerjoin(ReportRow, ReportRow.benchmark == BenchmarkRow.id)
+            .where(BenchmarkRow.subject_key == subject.key(), OutcomeRow.ok, OutcomeRow.finished_at >= since)
+            .where(
+                ReportRow.benchmark.is_(None),
+                *(func.json_extract(BenchmarkRow.provenance, f"$.{name}") == value for name, value in asked.items()),
+            )
+        )
+        with self._read() as connection:
+            return connection.execute(statement).scalar()
+
+    def report(self, benchmarks: Iterable[int]) -> None:
+        """Store that the caller was told of benchmarks."""
+        now = datetime.now(UTC)
+        rows = [{"benchmark": one, "reported_at": now} for one in benchmarks]
+        if rows:
+            with self._write() as connection:
+                connection.execute(insert(ReportRow).prefix_with("OR IGNORE"), rows)
+
     def measurement(self, benchmark: int) -> Measurement:
         """Return all that is stored of a benchmark, finished or not; raises StoreError where there is none, or it has no solo yet."""
         row = self.row(benchmark)
@@ -265,61 +257,6 @@ class Store:
             wanted.append(func.coalesce(OutcomeRow.finished_at, BenchmarkRow.created_at) >= since)
         return self._rows(*wanted)
 
-    def add_reference(self, session: str, subject: Subject, name: str, median_ns: float) -> None:
-        """Store the median of a reference, known by `name`, that a session saw under the settings of `subject`.
-
-        Of several in one session, the last one counts.
-        """
-        reference = _reference(subject, name)
-        statement = insert(ReferenceRow).values(
-            session=session, taken_at=datetime.now(UTC), subject_key=reference.key(), subject=reference, median_ns=median_ns
-        )
-        with self._write() as connection:
-            connection.execute(statement)
-
-    def reference_baseline(self, subject: Subject, name: str, before: datetime | None = None) -> float | None:
-        """Return the median of a reference in nanoseconds over all sessions under the device, runtime and settings of `subject`.
-
-        Only sessions that ended `before` count, where that is given. None until there are `BASELINE_SESSIONS` of them.
-        """
-        statement = (
-            select(ReferenceRow.session, ReferenceRow.median_ns)
-            .where(ReferenceRow.subject_key == _reference(subject, name).key())
-            .order_by(ReferenceRow.id)
-        )
-        if before is not None:
-            statement = statement.where(ReferenceRow.taken_at < before)
-        with self._read() as connection:
-            seen = {row.session: row.median_ns for row in connection.execute(statement)}
-        return statistics.median(seen.values()) if len(seen) >= BASELINE_SESSIONS else None
-
-    def end_aa_test(self, subject: Subject, relative_sd: float, visits: int) -> None:
-        """Store that an A/A test of `subject` has ended, and the spread between all visits so far."""
-        settings = _reference(subject, "spread").key()
-        row = {"ended_at": datetime.now(UTC), "settings_key": settings, "subject_key": subject.key(), "relative_sd": relative_sd}
-        with self._write() as connection:
-            connection.execute(insert(AATestRow).values(visits=visits, **row))
-
-    def last_aa_test(self, subject: Subject) -> datetime | None:
-        """Return when the last A/A test of `subject` ended, None before the first."""
-        statement = select(AATestRow.ended_at).where(AATestRow.subject_key == subject.key()).order_by(AATestRow.id.desc()).limit(1)
-        with self._read() as connection:
-            return connection.execute(statement).scalar()
-
-    def spread(self, subject: Subject) -> float | None:
-        """Return the relative standard deviation between visits under the device, runtime and settings of `subject`, of any model.
-
-        Of several A/A tests the one that rests on most visits counts, the newest of equals. None before there is one.
-        """
-        statement = (
-            select(AATestRow.relative_sd)
-            .where(AATestRow.settings_key == _reference(subject, "spread").key(), AATestRow.relative_sd.is_not(None))
-            .order_by(AATestRow.visits.desc(), AATestRow.id.desc())
-            .limit(1)
-        )
-        with self._read() as connection:
-            return connection.execute(statement).scalar()
-
     def _rows(self, *wanted: ColumnElement[bool]) -> Iterator[Row]:
         statement = (
             select(
@@ -344,21 +281,6 @@ class Store:
             failure = Failure(row.kind, row.message, row.stderr_tail) if outcome == "failed" else None
             yield Row(row.id, row.subject, row.provenance, row.finished_at or row.created_at, outcome, failure)
 
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with opening.explained(self.path), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with opening.explained(self.path), self._engine.connect().execution_options(begin="BEGIN") as connection:
-            yield connection
-
 
 def _outcome(ok: bool | None) -> Outcome:
     return "unfinished" if ok is None else "measured" if ok else "failed"
-
-
-def _reference(subject: Subject, name: str) -> Subject:
-    """Return what a reference model's latency depends on: the settings of the subject beside it, not its inputs and design."""
-    return replace(subject, model_sha256=name, shapes=(), seed=0, design="reference")

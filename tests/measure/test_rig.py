@@ -19,9 +19,10 @@ from harness.devices.session import Session
 from harness.errors import UnstableConditions
 from harness.measure import rig as measure_rig
 from harness.measure.context import REFERENCE_NAMES
+from harness.measure.device_records import BASELINE_SESSIONS
 from harness.measure.drift import References
 from harness.measure.rig import Rig, kept_off, other_cores
-from harness.measure.store import BASELINE_SESSIONS, Store
+from harness.measure.store import Store
 from harness.measure.summary import Context
 from latency_agent.protocol import Conditions
 from tests.measure.test_stats_given import CONDITIONS

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.measure.database import FILE_NAME
 from harness.measure.rows import Session
 from harness.measure.samples import Provenance, Subject, TimedRepetition
-from harness.measure.store import FILE_NAME, Store
+from harness.measure.store import Store
 from latency_agent.protocol import Chunk, Conditions, Core, Facts, InputShape, Output, Repetition, SoloResult
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

@@ -15,12 +15,13 @@ from harness.measure.schema import HEAD, Base
 from harness.measure.store import Store
 from tests.measure.test_store_given import LONG_AGO, PROVENANCE, SESSION, SUBJECT, measured, raw
 
-NEXT = """
+AFTER = f"{int(HEAD) + 1:04}"
+NEXT = f"""
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0003"
-down_revision = "0002"
+revision = "{AFTER}"
+down_revision = "{HEAD}"
 
 
 def upgrade():
@@ -36,13 +37,13 @@ def tables(folder: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def next_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Migrations of a harness that knows one more than this one; `versions/r0003.py` is that one."""
+    """Migrations of a harness that knows one more than this one; `versions/next.py` is that one."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrations.FOLDER, folder)
-    (folder / "versions" / "r0003.py").write_text(NEXT)
+    (folder / "versions" / "next.py").write_text(NEXT)
     monkeypatch.setattr(migrations, "FOLDER", folder)
     for module in (migrations, opening):
-        monkeypatch.setattr(module, "HEAD", "0003")
+        monkeypatch.setattr(module, "HEAD", AFTER)
     return folder
 
 
@@ -72,7 +73,7 @@ def test_an_older_schema_is_migrated_with_what_it_holds(tmp_path: Path, request:
     with Store.open(tmp_path) as store:
         assert list(store.finished(SUBJECT)) == held
     with raw(tmp_path) as database:
-        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
+        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [(AFTER,)]
         assert database.execute("SELECT pairs FROM aa_tests").fetchall() == [(7,)]
 
 
@@ -89,12 +90,12 @@ def test_a_migration_that_does_not_end_leaves_the_store_as_it_was(tmp_path: Path
         measured(store, (1,))
     before = tables(tmp_path)
     folder: Path = request.getfixturevalue("next_folder")
-    (folder / "versions" / "r0003.py").write_text(NEXT + '    op.execute("INSERT INTO missing VALUES (1)")\n')
+    (folder / "versions" / "next.py").write_text(NEXT + '    op.execute("INSERT INTO missing VALUES (1)")\n')
     with pytest.raises(StoreError, match="no such table: missing"):
         Store.open(tmp_path)
     assert tables(tmp_path) == before
     with raw(tmp_path) as database:
-        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
 
 
 def test_a_store_of_the_first_schema_keeps_all_but_its_spreads(tmp_path: Path) -> None:
@@ -115,3 +116,13 @@ def test_a_store_of_the_first_schema_keeps_all_but_its_spreads(tmp_path: Path) -
         assert store.spread(SUBJECT) == 0.01
         assert store.comparisons("compare") == ()
         assert store.unmeasured() == ()
+
+
+def test_what_was_finished_before_reports_were_kept_counts_as_told(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (migrations, opening):
+            patch.setattr(module, "HEAD", "0002")
+        with Store.open(tmp_path) as store:
+            measured(store, (1, 2))
+    with Store.open(tmp_path) as store:
+        assert store.unreported(SUBJECT, interval=PROVENANCE.asked_interval, max_time_s=PROVENANCE.max_time_s, since=LONG_AGO) is None

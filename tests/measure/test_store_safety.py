@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
+from harness.measure.database import FILE_NAME
 from harness.measure.migrations import opening
-from harness.measure.store import FILE_NAME, Store
+from harness.measure.store import Store
 from tests.measure.test_store_given import FACTS, LONG_AGO, PROVENANCE, SESSION, SOLO, SUBJECT, measured, raw, repetition, timed
 
 # Python 3.12 and later warn of the threads of the linear algebra library, which the children do not use.
