@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.measure.benchmark import bench
     from harness.measure.compare import compare
     from harness.measure.doctor import doctor
+    from harness.measure.equal import equal
     from harness.measure.frames import comparisons, results, samples
     from harness.measure.result import AAReport, Comparison, FailedResult, Result
     from harness.networks.catalogue import space_named
@@ -34,6 +35,7 @@ __all__ = [
     "compare",
     "comparisons",
     "doctor",
+    "equal",
     "network_named",
     "plot_samples",
     "results",
@@ -54,6 +56,7 @@ _HOMES = {
     "compare": "harness.measure.compare",
     "comparisons": "harness.measure.frames",
     "doctor": "harness.measure.doctor",
+    "equal": "harness.measure.equal",
     "network_named": "harness.networks.named",
     "plot_samples": "harness.report.plots",
     "results": "harness.measure.frames",

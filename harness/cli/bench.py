@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@options.device
+@options.devices
+@click.option("--share", is_flag=True, help="Measure each model once, on whichever device is free: see harness devices equal.")
 @options.run_settings
 @click.option(
     "--interval",
@@ -35,14 +36,17 @@ if TYPE_CHECKING:
     help="Seconds of measuring per model, conversion aside. When it fires the result stands, as interval_not_reached.",
 )
 @click.option("--cold", is_flag=True, help="Empty the caches before each run.")
-@click.option("--fresh", is_flag=True, help="Measure even where the store has the answer.")
+@click.option(
+    "--fresh", is_flag=True, help="Measure even where the store has the answer. What a call that was cut short has measured counts."
+)
 @options.as_json
 @click.option("--samples", "with_samples", is_flag=True, help="With --json: add the raw samples.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the samples into a .png, .svg or .pdf.")
 @options.places
 def bench(
     models: tuple[str, ...],
-    device: str | None,
+    devices: tuple[str, ...],
+    share: bool,
     precision: Precision | None,
     threads: int,
     shapes: dict[str, tuple[int, ...]],
@@ -57,13 +61,15 @@ def bench(
     inventory: Path | None,
     results_folder: Path | None,
 ) -> None:
-    """Measure how long each MODEL takes on a device.
+    """Measure how long each MODEL takes on a device, or on several.
+
+    Several devices measure side by side; those of one machine take turns.
 
     MODEL is a .tflite file, a .keras or .h5 file, a SavedModel folder, a network's .toml file, a name such as mobilenet_v2 or
     mobilenet_v2:width=0.5,resolution=160, or a candidate of a search space such as space:mnasnet/STRING.
 
-    --json prints a list with one object per MODEL, in the order given. A model that failed is an object with `model`, `error`
-    and `stderr_tail`, the last words of its worker; the others are still printed, and the exit code is 1.
+    --json prints a list with one object per MODEL and device, in the order given. A model that failed is an object with `model`,
+    `device`, `error` and `stderr_tail`, the last words of its worker; the others are still printed, and the exit code is 1.
 
     --samples adds to each object `samples`: a list with one object per repetition, which holds `repetition` and one list per column:
     chunk, model (a SHA-256), role (candidate or reference), start_ns, wall_ns, cpu_ns, repeats, latency_ns, switches, disturbed.
@@ -77,12 +83,14 @@ def bench(
         check_path(plot)
 
     from harness.cli.progress import shown
+    from harness.devices.inventory import load_inventory
     from harness.measure.benchmark import bench as measure
 
-    with shown() as progress:
+    with shown(models=len(models), devices=len(load_inventory(inventory).select(devices))) as progress:
         outcomes = measure(
             models,
-            device=device,
+            device=devices,
+            share=share,
             precision=precision,
             threads=threads,
             interval=interval,

@@ -80,6 +80,17 @@ def device(command: Command) -> Command:
     return click.option("--device", metavar="NAME", help="A device of the inventory. Default: the inventory's default.")(command)
 
 
+def devices(command: Command) -> Command:
+    """Add --device, which may be given several times."""
+    return click.option(
+        "--device",
+        "devices",
+        multiple=True,
+        metavar="NAME",
+        help="A device of the inventory, or tag:TAG for all that have it; may be given several times. Default: the inventory's.",
+    )(command)
+
+
 def as_json(command: Command) -> Command:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)

@@ -17,20 +17,28 @@ if TYPE_CHECKING:
     from harness.measure.result import Progress
 
 _PLAIN_EVERY_S = 30.0
+_MOST_LINES = 12
+"""More models than this are not followed one by one."""
+_ESTIMATED_OVER_S = 3600.0
+_ENDED = ("stored", "done", "failed")
 
 
 @contextmanager
-def shown() -> Iterator[Callable[[Progress], None]]:
-    """Give the function to call with each Progress; what it shows is done with when the block ends."""
+def shown(models: int = 1, devices: int = 1) -> Iterator[Callable[[Progress], None]]:
+    """Give the function to call with each Progress; what it shows is done with when the block ends.
+
+    A few models on one device have a line each; of many, and of several devices, each device has one.
+    """
+    by_device = devices > 1 or models > _MOST_LINES
     if sys.stderr.isatty():
-        with _live() as update:
+        with _live_devices() if by_device else _live_models() as update:
             yield update
     else:
-        yield _plain()
+        yield _plain_devices() if by_device else _plain_models()
 
 
 @contextmanager
-def _live() -> Iterator[Callable[[Progress], None]]:
+def _live_models() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -46,21 +54,53 @@ def _live() -> Iterator[Callable[[Progress], None]]:
     with Bars(*columns, console=Console(stderr=True), auto_refresh=False) as bars:
 
         def update(now: Progress) -> None:
-            if now.model not in lines:
-                lines[now.model] = bars.add_task(_escaped(now.model), total=None, phase="", so_far="")
+            name = now.model or now.device
+            if name not in lines:
+                lines[name] = bars.add_task(_escaped(name), total=None, phase="", so_far="")
             # What reached its precision early is done all the same: its bar is full.
             ended = now.phase in {"stored", "done"}
             total = now.max_time_s or (1.0 if ended else None)
             spent = total if ended else now.spent_s
-            bars.update(lines[now.model], total=total, completed=spent, phase=now.phase, so_far=_so_far(now), refresh=True)
+            bars.update(lines[name], total=total, completed=spent, phase=now.phase, so_far=now.note or _so_far(now), refresh=True)
 
         yield update
 
 
-def _plain() -> Callable[[Progress], None]:
+@contextmanager
+def _live_devices() -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[phase]:<10}"),
+        TextColumn("{task.fields[about]}", style="dim"),
+    )
+    lines: dict[str, TaskID] = {}
+    with Bars(*columns, console=Console(stderr=True), auto_refresh=False, speed_estimate_period=_ESTIMATED_OVER_S) as bars:
+
+        def update(now: Progress) -> None:
+            if now.device not in lines:
+                lines[now.device] = bars.add_task(_escaped(now.device), total=None, phase="", about="")
+            line, about = lines[now.device], now.note or f"{now.model} {_so_far(now)}"
+            if now.model:
+                bars.update(line, total=now.total, completed=now.done)
+            bars.update(line, phase=now.phase, about=_escaped(about), refresh=True)
+
+        yield update
+
+
+def _plain_models() -> Callable[[Progress], None]:
     said: dict[str, tuple[set[str], float]] = {}
 
     def update(now: Progress) -> None:
+        if now.note:
+            click.echo(f"{now.device}: {now.note}", err=True)
+            return
         phases, last_s = said.get(now.model, (set(), 0.0))
         # Models take turns, so one is waiting again and again: that is said never, each other phase once.
         new = now.phase != "waiting" and now.phase not in phases
@@ -68,6 +108,23 @@ def _plain() -> Callable[[Progress], None]:
             said[now.model] = ({*phases, now.phase}, now.spent_s)
             details = _so_far(now)
             click.echo(f"{now.model}: {now.phase}{f', {details}' if details else ''}", err=True)
+
+    return update
+
+
+def _plain_devices() -> Callable[[Progress], None]:
+    before: dict[str, str] = {}
+
+    def update(now: Progress) -> None:
+        # A device that is lost, in use, too hot or set aside says so once until it measures again.
+        changed = now.phase in {"waiting", "cooling", "aside"} and before.get(now.device) != now.phase
+        before[now.device] = now.phase
+        if now.note:
+            click.echo(f"{now.device}: {now.note}", err=True)
+        elif now.phase in _ENDED:
+            click.echo(f"{now.device}: {now.model}: {now.phase}, {now.done} of {now.total}", err=True)
+        elif changed:
+            click.echo(f"{now.device}: {now.phase}", err=True)
 
     return update
 

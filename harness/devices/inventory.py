@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,8 @@ from harness.files import StrPath
 from harness.tomlfile import line_of, nearest, parse
 
 FILE_NAME = "devices.toml"
+TAG = "tag:"
+"""Before a tag in the place of a device's name."""
 ENVIRONMENT_VARIABLE = "HARNESS_DEVICES"
 RUNTIMES = ("ai-edge-litert", "tflite-runtime")
 """The first is this machine's where nothing else is said; a board has the one that `harness setup` finds to fit."""
@@ -39,6 +41,7 @@ _KEYS_OF_TRANSPORT: dict[str, dict[str, type]] = {
     "ssh": {"host": str, "user": str, "port": int, "identity": str, "ssh_config": str},
     "adb": {"serial": str},
 }
+_COMMANDS = {"become": "sudo -n", "power_cycle": "uhubctl --location 1-1 --action cycle"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class Device:
     become: str | None = None
     power_cycle: str | None = None
 
+    @property
+    def machine(self) -> tuple[str | int | None, ...]:
+        """What two devices of one machine have in common, such as one with each runtime: they take turns."""
+        return self.transport, self.host, self.port, self.serial
+
 
 @dataclass(frozen=True)
 class Inventory:
@@ -79,6 +87,22 @@ class Inventory:
             where = self.path or f"the devices (there is no {FILE_NAME})"
             raise ConfigError(f"no device {wanted!r} in {where}{nearest(wanted, names)}", f"devices: {', '.join(names)}")
         return self.devices[names.index(wanted)]
+
+    def select(self, names: Sequence[str]) -> tuple[Device, ...]:
+        """Return the devices that are named, each once, `tag:TAG` standing for all that have the tag; without names the default one.
+
+        Raises ConfigError that names the nearest.
+        """
+        found: dict[str, Device] = {}
+        for name in names:
+            tag = name.removeprefix(TAG)
+            chosen = [device for device in self.devices if tag in device.tags] if name.startswith(TAG) else [self.device(name)]
+            if not chosen:
+                tags = sorted({tag for device in self.devices for tag in device.tags})
+                listed = f"tags: {', '.join(tags)}" if tags else 'no device has any: tags = ["..."]'
+                raise ConfigError(f"no device of {self.path or 'the devices'} has the tag {tag!r}{nearest(tag, tags)}", listed)
+            found.update((device.name, device) for device in chosen)
+        return tuple(found.values()) or (self.device(),)
 
 
 def load_inventory(path: StrPath | None = None) -> Inventory:
@@ -159,10 +183,13 @@ class _Reader:
         if runtime is not None and runtime not in RUNTIMES:
             message = f"unknown runtime {runtime!r}{nearest(runtime, RUNTIMES)}"
             raise self.error((*where, "runtime"), message, f"runtime is one of {', '.join(RUNTIMES)}")
-        try:
-            shlex.split(table.get("become", ""))
-        except ValueError as error:
-            raise self.error((*where, "become"), f"become is no command: {error}", 'write become = "sudo -n"') from None
+        for key, example in _COMMANDS.items():
+            try:
+                words = shlex.split(table.get(key, example))
+            except ValueError as error:
+                raise self.error((*where, key), f"{key} is no command: {error}", f'such as {key} = "{example}"') from None
+            if not words:
+                raise self.error((*where, key), f"{key} is empty", f'such as {key} = "{example}"')
         if table.get("core", 0) < 0:
             raise self.error((*where, "core"), f"core is a number from 0 on, not {table['core']}")
         return Device(name, **{key: _frozen(value, _KEYS.get(key)) for key, value in table.items()})

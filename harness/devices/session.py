@@ -11,6 +11,8 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +71,8 @@ class Session:
         self._stream = stream
         self._requests = 0
         self._pushed: dict[str, str] = {}
+        self._ahead: dict[str, Future[None]] = {}
+        self._pusher = ThreadPoolExecutor(1, thread_name_prefix=f"{device.name} push")
         self._closing = threading.Event()
         self._heartbeat = threading.Thread(target=self._beat, daemon=True, name=f"{device.name} heartbeat")
         self._heartbeat.start()
@@ -214,10 +218,24 @@ class Session:
         """Return the samples of a repetition."""
         return protocol.decode(Repetition, self.request("timed", protocol.encode(task), timeout_s=task.timeout_s + _GRACE_S))
 
+    def push_ahead(self, model: Model) -> None:
+        """Begin to push a model while others are measured, where the device is another machine; `push` has the last word on it."""
+        if self.device.transport == "local" or model.sha256 in self._pushed or model.sha256 in self._ahead:
+            return
+        answer = self.request("has", _file(model), timeout_s=_PUSH_TIMEOUT_S)
+        if not answer["present"] and answer["fits"]:
+            self._ahead[model.sha256] = self._pusher.submit(self._push_beside, model, answer["path"])
+
+    def _push_beside(self, model: Model, path: str) -> None:
+        with suppress(DeviceError):  # `push` finds that it is not there, tries again and tells
+            self._transport.push(model.path, path, time.monotonic() + _PUSH_TIMEOUT_S)
+
     def push(self, model: Model) -> ModelFile:
         """Return where the model lies on the device, pushed there unless its bytes already were."""
         if model.sha256 not in self._pushed:
-            file = {"name": f"{_MODELS}/{model.sha256}.tflite", "sha256": model.sha256, "bytes": model.size_bytes}
+            if model.sha256 in self._ahead:
+                wait([self._ahead.pop(model.sha256)])
+            file = _file(model)
             answer = self.request("has", file, timeout_s=_PUSH_TIMEOUT_S)
             if not answer["present"]:
                 if not answer["fits"]:
@@ -259,9 +277,11 @@ class Session:
     def close(self) -> None:
         """End the agent, which gives the lease back, and let go of the device."""
         self._closing.set()
+        self._pusher.shutdown(wait=False, cancel_futures=True)
         self._heartbeat.join()
         self._stream.close(time.monotonic() + _GRACE_S)
         self._transport.close()
+        self._pusher.shutdown()
 
     def _beat(self) -> None:
         line = json.dumps({"id": 0, "op": "ping"}).encode() + b"\n"
@@ -272,6 +292,10 @@ class Session:
             except DeviceError:
                 # The request under way meets the same dead stream and tells of it.
                 return
+
+
+def _file(model: Model) -> dict[str, object]:
+    return {"name": f"{_MODELS}/{model.sha256}.tflite", "sha256": model.sha256, "bytes": model.size_bytes}
 
 
 def lease_path(device: Device) -> str:

@@ -87,12 +87,12 @@ def open_sides(
     progress: Callable[[Progress], None],
 ) -> tuple[Side, Side]:
     """Return both sides, ready to measure: agents live, leases held, models converted. With one device or none both are on it."""
-    names = " and ".join(dict.fromkeys(map(name_of, models)))
+    found = load_inventory(inventory)
+    where = " and ".join(devices or (found.default,))
 
     def announce(text: str) -> None:
-        progress(Progress(f"{names}: {text}", "waiting", 0, None, 0.0, 0.0))
+        progress(Progress(where, "", "waiting", 0, None, 0.0, 0.0, note=text))
 
-    found = load_inventory(inventory)
     store = stack.enter_context(Store.open(results or found.results_dir))
     rigs = [stack.enter_context(Rig(found.device(name), threads, store, announce)) for name in (devices or (None,))]
     cores = [core for rig in rigs for core in rig.session.occupied_cores]
@@ -137,13 +137,14 @@ def measure(
     """
     a, b = sides
     name = f"{prefix}{a.model.name}" if a.model.sha256 == b.model.sha256 else f"{prefix}{a.model.name} against {b.model.name}"
+    where = " and ".join(dict.fromkeys((a.rig.device.name, b.rig.device.name)))
     config = plan.RunConfig(threads=a.rig.threads)
     store = a.rig.store
     pairing = (_interrupted(sides, kind) if kind == "compare" else None) or _begun(sides, kind, config)
     taken = list(zip(store.repetitions(pairing.a), store.repetitions(pairing.b), strict=True))
 
     def tell(phase: Phase) -> None:
-        progress(Progress(name, phase, len(taken), None, 0.0, 0.0))
+        progress(Progress(where, name, phase, len(taken), None, 0.0, 0.0))
 
     losses = 0
     try:

@@ -1,51 +1,37 @@
-"""The benchmark loop: converts, answers from the store, measures in interleaved repetitions, stores, reports."""
+"""Models benchmarked on one device or many: converted once, measured side by side, answered from the store where it knows."""
 
 from __future__ import annotations
 
 import os
-import random
-import time
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
 
 from harness.convert.converter import Converter, ModelLike, name_of
-from harness.convert.model import Model, Precision
-from harness.devices.inventory import load_inventory
-from harness.errors import DeviceBusy, DeviceError, HarnessError, StoreError
+from harness.convert.model import Precision
+from harness.devices.inventory import Device, load_inventory
+from harness.errors import AgentDied, ConfigError, HarnessError, Offline, TimedOut, Unauthorized, Vanished
 from harness.files import StrPath
-from harness.measure import plan, stats
+from harness.measure import plan
+from harness.measure.crew import Crew
+from harness.measure.loop import Loop
 from harness.measure.result import FailedResult, Phase, Progress, Result
-from harness.measure.rig import LOSSES, MOST_LOSSES, Rig, kept_off, other_cores
-from harness.measure.samples import Failure, Subject, TimedRepetition
+from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.sharing import check_equal
 from harness.measure.store import Store
-from harness.measure.summary import Context, Estimate, estimate, summarise
-from latency_agent.protocol import SoloResult
+from harness.measure.work import Job, Work
 
-
-@dataclass
-class _Job:
-    """One MODEL on its way to a result."""
-
-    name: str
-    converting: Future[Model]
-    model: Model | None = None
-    subject: Subject | None = None
-    benchmark: int | None = None
-    solo: SoloResult | None = None
-    repetitions: list[TimedRepetition] = field(default_factory=list)
-    spent_s: float = 0.0
-    half_width: float | None = None
-    losses: int = 0
-    outcome: Result | FailedResult | None = None
+_MAY_COME = (Unauthorized, Offline, Vanished, TimedOut, AgentDied)
+"""A device that starts with one of these may be had later: while others measure it is tried again."""
 
 
 def bench(
     models: Sequence[ModelLike] | ModelLike,
     *,
-    device: str | None = None,
+    device: str | Sequence[str] | None = None,
+    share: bool = False,
     precision: Precision | None = None,
     threads: int = 1,
     interval: float = 0.02,
@@ -58,200 +44,121 @@ def bench(
     results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Result | FailedResult]:
-    """Return one result per model, in the order given; a model that cannot be measured is a FailedResult, and the others go on.
+    """Return one result per model and device, model by model in the order given; what cannot be measured is a FailedResult.
 
-    A model is a path, a text that names a network or a candidate, a Network, or a Keras model.
+    A model is a path, a text that names a network or a candidate, a Network, or a Keras model. `device` names one or several, `tag:TAG`
+    standing for all that have the tag: they measure side by side, and those of one machine in turn. With `share` each model is
+    measured once, by whichever device is free; they must have been found equal (`equal`).
 
     `interval` is the relative half-width to reach, `max_time_s` the measuring time per model. Results of the same subject that are steady
-    within `interval` are answered from the store unless `fresh`; an interrupted benchmark goes on where it was. Raises HarnessError where
-    nothing can be measured at all: an unknown device, no agent, no store.
+    within `interval` are answered from the store unless `fresh`; a call that was cut short is gone on with where it was. Raises
+    HarnessError where nothing can be measured at all: an unknown device, no store, a single device that cannot be reached.
     """
     config = plan.RunConfig(threads=threads, interval=interval, max_time_s=max_time_s, cold=cold, fresh=fresh)
     given = [models] if isinstance(models, str | os.PathLike) or not isinstance(models, Sequence) else list(models)
     found = load_inventory(inventory)
+    devices = found.select([device] if isinstance(device, str) else device or ())
+    if share and len(devices) == 1:
+        raise ConfigError(f"{devices[0].name} has nobody to share with", "name several devices, or leave --share out")
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(results or found.results_dir))
-        tell = progress or (lambda _: None)
-        names = ", ".join(map(name_of, given))
-        rig = stack.enter_context(
-            Rig(found.device(device), threads, store, lambda text: tell(Progress(f"{names}: {text}", "waiting", 0, None, 0.0, max_time_s)))
-        )
-        stack.enter_context(kept_off(rig.session.occupied_cores))
-        converter = stack.enter_context(Converter(cores=other_cores(rig.session.occupied_cores)))
-        jobs = [
-            _Job(name_of(model), converter.submit(model, precision=precision, shapes=shapes or {}, calibration=calibration))
-            for model in given
-        ]
-        loop = _Loop(rig, config, tell)
-        loop.run(jobs)
-    return [job.outcome for job in jobs if job.outcome is not None]
+        farm = _Farm(devices, share, config, store, _one_at_a_time(progress or (lambda _: None)))
+        stack.callback(farm.close)
+        occupied = farm.open_first()
+        stack.enter_context(kept_off(occupied))
+        converter = stack.enter_context(Converter(cores=other_cores(occupied)))
+        names = [name_of(model) for model in given]
+        converting = [converter.submit(model, precision=precision, shapes=shapes or {}, calibration=calibration) for model in given]
+        works = farm.measure(lambda: [Job(name, future) for name, future in zip(names, converting, strict=True)])
+        if not any(work.abandoned for work in works):  # else the same call, made again, goes on
+            store.report(job.outcome.measurement_id for work in works for job in work.jobs if isinstance(job.outcome, Result))
+    return [job.outcome for jobs in zip(*(work.jobs for work in works), strict=True) for job in jobs if job.outcome is not None]
 
 
-class _Loop:
-    """Rounds of one repetition per unfinished model, in random order, so that the machine's moods spread over all of them."""
+class _Farm:
+    """The devices of one call: those of one machine are one part of the crew, and take turns."""
 
-    def __init__(self, rig: Rig, config: plan.RunConfig, progress: Callable[[Progress], None]) -> None:
-        self._rig = rig
+    def __init__(
+        self, devices: Sequence[Device], share: bool, config: plan.RunConfig, store: Store, progress: Callable[[Progress], None]
+    ) -> None:
+        self._parts = [list(part) for _, part in groupby(sorted(devices, key=_machine), _machine)]
+        self._devices = devices
+        self._share = share
         self._config = config
+        self._store = store
         self._progress = progress
-        self._order = random.Random(plan.SEED)
-        self._leased = False
-        self._taken: set[int] = set()
-        self._device_error: HarnessError | None = None  # what keeps every further model from being measured
+        self._crew = Crew(len(self._parts))
+        self._rigs: dict[str, Rig] = {}
+        self._failed: dict[str, HarnessError] = {}
 
-    def run(self, jobs: Sequence[_Job]) -> None:
-        for job in jobs:
-            self._tell(job, "converting")
-        if self._rig.session.occupied_cores and not self._has_baseline():
-            # Nobody could tell yet whether what is measured during a conversion suffered from it.
-            wait([job.converting for job in jobs])
-        while pending := [job for job in jobs if job.outcome is None]:
-            for job in pending:
-                if job.model is None and job.converting.done():
-                    self._guarded(job, self._admit)
-            active = [job for job in pending if job.model is not None and job.outcome is None]
-            if not active:
-                wait(
-                    [job.converting for job in pending if job.model is None and job.outcome is None],
-                    timeout=1.0,
-                    return_when=FIRST_COMPLETED,
-                )
-                continue
-            self._order.shuffle(active)
-            for job in active:
-                self._guarded(job, self._step)
+    def open_first(self) -> frozenset[int]:
+        """Return this machine's cores that are measured on, its own devices opened; so are all that share, which must be equal."""
+        for device in self._devices:
+            if device.transport == "local" or self._share:
+                try:
+                    self._rigs[device.name] = self._open(device)
+                except HarnessError as error:
+                    self._failed[device.name] = error
+        if self._share:
+            check_equal(self._store, list(self._rigs.values()))
+        return frozenset().union(*(rig.session.occupied_cores for rig in self._rigs.values()))
 
-    def _guarded(self, job: _Job, step: Callable[[_Job], None]) -> None:
-        """Run a step; what fails it is stored as the job's outcome."""
-        gone = self._device_error
+    def measure(self, jobs: Callable[[], list[Job]]) -> list[Work]:
+        """Return the models of each device with their outcomes, or of all together where they share them."""
+        shared = Work(jobs(), sharers=len(self._devices)) if self._share else None
+        works = {device.name: shared or Work(jobs()) for device in self._devices}
+
+        def serve(devices: Sequence[Device]) -> None:
+            for device in devices:
+                self._serve(device, works[device.name])
+
+        self._crew.run([partial(serve, devices) for devices in self._parts], self.close)
+        return [shared] if shared else list(works.values())
+
+    def close(self) -> None:
+        """End all sessions."""
+        for rig in tuple(self._rigs.values()):
+            rig.close()
+
+    def _serve(self, device: Device, work: Work) -> None:
+        """Bring a device's models to their outcomes; of several devices, one that cannot be had fails alone."""
         try:
-            if gone is not None:
-                raise gone
-            step(job)
-        except StoreError:
-            raise
+            rig = self._rig(device)
         except HarnessError as error:
-            if isinstance(error, LOSSES) and gone is None and not self._rig.session.alive():
-                job.losses += 1
-                self._return(job)
-                if self._device_error is None and job.losses <= MOST_LOSSES:
-                    return  # what was under way is begun anew in the next round
-            self._fail(job, self._device_error or error)
-            if isinstance(error, DeviceBusy):
-                self._leased = False
-                self._device_error = error
+            self._crew.check()
+            if len(self._devices) == 1:
+                raise
+            work.leave(device.name, (), error)
+            self._tell(device, "failed", str(error))
+            return
+        equals = [one.session.fingerprint for one in self._rigs.values()] if self._share else []
+        Loop(rig, work, self._config, self._progress, self._crew, equals).run()
+        rig.close()
 
-    def _admit(self, job: _Job) -> None:
-        """Take up a converted model: answer from the store, or go on with an interrupted benchmark, or begin."""
-        model = job.model = job.converting.result()
-        subject = job.subject = self._rig.subject(model, cold=self._config.cold)
-        if not self._config.fresh:
-            known = self._answer(subject)
-            if known is not None:
-                job.outcome = replace(known, model=job.name, device=self._rig.device.name)
-                self._tell(job, "stored")
-                return
-        self._lease(job)
-        store = self._rig.store
-        job.benchmark = store.unfinished(subject, since=datetime.now(UTC) - plan.RESUMED_WITHIN)
-        if job.benchmark is None or job.benchmark in self._taken:
-            job.benchmark = store.start_benchmark(self._rig.stored_session, subject, self._rig.provenance(model, self._config))
-        self._taken.add(job.benchmark)
-        stored = store.solo(job.benchmark)
-        if stored is not None:
-            job.solo = stored.result
-            job.repetitions = list(store.repetitions(job.benchmark))
-            job.spent_s = (stored.result.wall_ns + sum(one.data.wall_ns for one in job.repetitions)) / 1e9
+    def _rig(self, device: Device) -> Rig:
+        if device.name in self._failed:
+            raise self._failed[device.name]
+        if device.name not in self._rigs:
+            self._rigs[device.name] = self._crew.patiently(lambda: self._open(device), _MAY_COME)
+        return self._rigs[device.name]
 
-    def _answer(self, subject: Subject) -> Result | None:
-        for measurement in self._rig.store.finished(subject):
-            known = self._rig.context(subject, measurement.repetitions[0].taken_at)
-            now = estimate(measurement.repetitions, subject.model_sha256, subject.threads, replace(known, baseline_then=known.baseline))
-            if now.flaw is not None:
-                continue  # what was measured before there was a baseline turns out to have been disturbed
-            result = summarise(measurement, known, from_store=True, asked=self._config.interval)
-            if result.verdict == "steady":
-                return result
-        return None
+    def _open(self, device: Device) -> Rig:
+        self._crew.check()
+        return Rig(device, self._config.threads, self._store, lambda text: self._tell(device, "waiting", text))
 
-    def _step(self, job: _Job) -> None:
-        """Take one repetition of a job, and finish the job if that was the last."""
-        assert job.model is not None
-        assert job.subject is not None
-        assert job.benchmark is not None
-        self._lease(job)
-        self._rig.cool(lambda: self._tell(job, "cooling"))
-        self._tell(job, "measuring")
-        started = time.monotonic()
-        if job.solo is None:
-            job.solo, numbers = self._rig.solo(job.model, self._config.solo_timeout_s)
-            self._rig.store.add_solo(job.benchmark, job.solo, numbers)
-        began = time.monotonic()
-        typical_ns = plan.typical_ns(job.solo)
-        chunks, runs = plan.candidate_chunks(typical_ns)
-        repetition = self._rig.repetition(
-            [job.model],
-            plan.benchmark_schedule(chunks),
-            subject=job.subject,
-            chunk_ns=plan.CANDIDATE_CHUNK_NS,
-            chunk_runs=runs,
-            timeout_s=self._config.timed_timeout_s(typical_ns, chunks * runs),
-        )
-        self._rig.store.add_repetition(job.benchmark, repetition)
-        job.repetitions.append(repetition)
-        job.spent_s += time.monotonic() - started
-        took_s = time.monotonic() - began
-        known = self._rig.context(job.subject, job.repetitions[0].taken_at)
-        found = estimate(job.repetitions, job.subject.model_sha256, job.subject.threads, known)
-        job.half_width = found.interval.half_width
-        self._tell(job, "measuring")
-        if job.spent_s + took_s > self._config.max_time_s or self._complete(found, known):
-            self._finish(job, known)
+    def _tell(self, device: Device, phase: Phase, note: str) -> None:
+        self._progress(Progress(device.name, "", phase, 0, None, 0.0, self._config.max_time_s, note=note))
 
-    def _has_baseline(self) -> bool:
-        subject = self._rig.subject(self._rig.references[0], cold=self._config.cold)
-        return self._rig.context(subject, datetime.now(UTC)).baseline is not None
 
-    def _complete(self, found: Estimate, known: Context) -> bool:
-        sound = sum(not one.flaws for one in found.judged)
-        flawed = len(found.judged) - sound
-        if sound < plan.LEAST_REPETITIONS:
-            return flawed > plan.MOST_FLAWED
-        reached = found.interval.half_width
-        latencies = [one.estimate.latency_ns for one in found.used]
-        return reached is not None and (
-            reached <= self._config.interval or stats.unreachable(latencies, known.spread or 0.0, self._config.interval)
-        )
+def _machine(device: Device) -> str:
+    return repr(device.machine)
 
-    def _finish(self, job: _Job, known: Context) -> None:
-        assert job.benchmark is not None
-        store = self._rig.store
-        store.finish(job.benchmark)
-        found = summarise(store.measurement(job.benchmark), known, from_store=False, asked=self._config.interval)
-        job.outcome = replace(found, model=job.name, device=self._rig.device.name)  # an interrupted one may have begun under others
-        self._tell(job, "done")
 
-    def _fail(self, job: _Job, error: HarnessError) -> None:
-        failure = Failure.of(error)
-        job.outcome = FailedResult(job.name, str(error), failure.stderr_tail)
-        if job.benchmark is not None and self._device_error is None:  # one whose device is gone can be gone on with
-            self._rig.store.fail(failure, job.benchmark)
-        elif job.model is None and not isinstance(error, DeviceError):
-            self._rig.store.add_unmeasured(self._rig.device.name, job.name, failure)
-        self._tell(job, "failed")
+def _one_at_a_time(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    lock = threading.Lock()
 
-    def _return(self, job: _Job) -> None:
-        """Wait until the device has an agent again; where it gets none, that is an error to every model."""
-        self._leased = False
-        try:
-            self._rig.wait_for_return(lambda: self._tell(job, "waiting"))
-        except HarnessError as gone:
-            self._device_error = gone
+    def tell(now: Progress) -> None:
+        with lock:
+            progress(now)
 
-    def _lease(self, job: _Job) -> None:
-        if not self._leased:
-            self._rig.acquire(lambda: self._tell(job, "waiting"))
-            self._leased = True
-
-    def _tell(self, job: _Job, phase: Phase) -> None:
-        self._progress(Progress(job.name, phase, len(job.repetitions), job.half_width, job.spent_s, self._config.max_time_s))
+    return tell

@@ -11,7 +11,7 @@ Verdict = Literal["steady", "interval_not_reached", "disturbed", "drifted", "thr
 VERDICTS: tuple[Verdict, ...] = ("steady", "interval_not_reached", "disturbed", "drifted", "throttled", "unsteady")
 """From best to worst; the worst that applies is reported."""
 
-Phase = Literal["converting", "waiting", "measuring", "cooling", "stored", "done", "failed"]
+Phase = Literal["converting", "waiting", "measuring", "cooling", "aside", "stored", "done", "failed"]
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,13 @@ class Result:
 
 @dataclass(frozen=True)
 class FailedResult:
-    """A model that could not be measured, and why; `stderr_tail` holds the worker's last words."""
+    """A model that could not be measured on `device`, and why; `stderr_tail` holds the worker's last words.
+
+    `device` is None where several that share their models had it.
+    """
 
     model: str
+    device: str | None
     error: str
     stderr_tail: str = ""
 
@@ -100,6 +104,21 @@ class Comparison:
     verdict: Verdict
     measured_at: datetime
     measurement_ids: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Equality:
+    """Two devices tested for equality: `equal` where every comparison is steady and stays `within` a ratio of 1, with its interval.
+
+    `farthest` is how far the end of an interval came from 1 at most (0.03: 3%).
+    """
+
+    a: str
+    b: str
+    within: float
+    farthest: float
+    equal: bool
+    comparisons: tuple[Comparison, ...]
 
 
 @dataclass(frozen=True)
@@ -137,11 +156,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a long call is doing now, for one model; `half_width` is relative, None before an interval exists."""
+    """What a long call is doing now, for one model; `half_width` is relative, None before an interval exists.
 
+    `device` is where, and `done` of `total` models have their outcome there. What concerns no model, such as a setup that takes long, is
+    said in `note`, and `model` is empty.
+    """
+
+    device: str
     model: str
     phase: Phase
     repetitions: int
     half_width: float | None
     spent_s: float
     max_time_s: float
+    done: int = 0
+    total: int = 1
+    note: str = ""

@@ -19,6 +19,7 @@ from harness.convert.agreement import compare_outputs
 from harness.convert.model import Model
 from harness.convert.reference import reference_models
 from harness.devices.inventory import Device
+from harness.devices.power import power_cycle
 from harness.devices.session import Session
 from harness.errors import AgentDied, DeviceError, Offline, ProtocolMismatch, TimedOut, UnstableConditions, Vanished, WrongOutput
 from harness.measure import drift, plan, stats
@@ -38,7 +39,13 @@ MOST_LOSSES = 2
 RETURN_LIMIT_S = 180.0
 """How long a device that is lost is waited for: a board that restarts is back by then."""
 
-_RETURN_STEP_S = 2.0
+LEASE_WAIT_S = 20.0
+"""A dead session's lease lives 15 s."""
+
+POWER_CYCLE_AFTER_S = 45.0
+"""What comes back by itself is back by then, but for a board that starts anew."""
+
+RETURN_STEP_S = 2.0
 _COOLING_LIMIT_S = 300.0
 _COOLING_STEP_S = 2.0
 _HELD_DOWN_LIMIT_S = 60.0
@@ -79,15 +86,17 @@ class Rig:
 
     def acquire(self, waiting: Callable[[], None]) -> None:
         """Take the device's lease, as `Session.acquire` does."""
-        self.session.acquire(token=self.token, replaces=self._replaced, waiting=lambda _: waiting())
+        self.session.acquire(token=self.token, replaces=self._replaced, wait_s=LEASE_WAIT_S, waiting=lambda _: waiting())
 
-    def wait_for_return(self, waiting: Callable[[], None]) -> None:
+    def wait_for_return(self, waiting: Callable[[], None], longer: Callable[[], bool] = lambda: False) -> None:
         """Start a new session as soon as a lost device is there again; it holds no lease yet.
 
-        Raises the last error of a device that was not back by RETURN_LIMIT_S, and at once what no waiting helps: UnstableConditions
-        where a new session would measure elsewhere, ProtocolMismatch, and errors that are not the device's.
+        One that is not back by POWER_CYCLE_AFTER_S has its power cycled, once, where devices.toml says how. Raises the last error of a
+        device that was not back by RETURN_LIMIT_S, unless it may be waited for `longer`, and at once what no waiting helps:
+        UnstableConditions where a new session would measure elsewhere, ProtocolMismatch, and errors that are not the device's.
         """
-        until = time.monotonic() + RETURN_LIMIT_S
+        began = time.monotonic()
+        cycled = self.device.power_cycle is None
         while True:
             waiting()
             try:
@@ -95,11 +104,15 @@ class Rig:
             except (ProtocolMismatch, UnstableConditions):
                 raise
             except DeviceError:  # a board that starts refuses and drops connections before it takes one
-                if time.monotonic() > until:
+                gone_s = time.monotonic() - began
+                if gone_s > RETURN_LIMIT_S and not longer():
                     raise
+                if not cycled and gone_s > POWER_CYCLE_AFTER_S:
+                    power_cycle(self.device)
+                    cycled = True
             else:
                 return
-            time.sleep(_RETURN_STEP_S)
+            time.sleep(RETURN_STEP_S)
 
     def _reopen(self) -> None:
         before = self.session.placement

@@ -11,10 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.report import numbers
+from harness.report.table import verdict
+
 if TYPE_CHECKING:
     from harness.devices.setup import Setup
     from harness.devices.survey import Surveyed
-    from harness.measure.result import Check
+    from harness.measure.result import Check, Equality
     from latency_agent.protocol import Core
 
 
@@ -53,6 +56,24 @@ def devices_table(surveyed: Sequence[Surveyed]) -> RenderableType:
         )
     problems = [Text(f"{one.device.name}: {one.problem}", style="red") for one in surveyed if one.found is None]
     return Group(*([table] if table.row_count else []), *problems)
+
+
+def equality_table(outcome: Equality) -> RenderableType:
+    """Return the comparisons of two devices, and what they come to."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("model", outcome.a, outcome.b, f"{outcome.b} / {outcome.a}", "95% interval", "verdict"):
+        table.add_column(name, justify="left" if name in ("model", "verdict") else "right")
+    for one in outcome.comparisons:
+        low, high = one.interval
+        times = (numbers.time(one.a_ms), numbers.time(one.b_ms))
+        table.add_row(one.a, *times, f"{one.ratio:.4f}", f"{low:.4f} - {high:.4f}", verdict(one.verdict))
+    if outcome.equal:
+        said = Text(f"equal within {outcome.within:.1%}: they may share models", style="bold green")
+    elif outcome.farthest > outcome.within:
+        said = Text(f"not found equal: they may be {outcome.farthest:.1%} apart, beyond {outcome.within:.1%}", style="bold red")
+    else:
+        said = Text("not found equal: a comparison was not steady", style="bold red")
+    return Group(table, said)
 
 
 def _cores(cores: Sequence[Core]) -> str:

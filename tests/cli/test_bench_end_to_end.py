@@ -157,7 +157,7 @@ def failures(rig: Rig) -> subprocess.CompletedProcess[str]:
 def test_a_bad_model_has_one_clear_error(failures: subprocess.CompletedProcess[str], name: str) -> None:
     assert failures.returncode == 1
     row = next(row for row in json.loads(failures.stdout) if row["model"] == name)
-    assert set(row) == {"model", "error", "stderr_tail"}
+    assert set(row) == {"model", "device", "error", "stderr_tail"}
     for words in BAD_MODELS[name]:
         assert words in f"{name}: {row['error']}"
     assert len([line for line in failures.stderr.splitlines() if line.startswith("error:") and name in line]) == 1

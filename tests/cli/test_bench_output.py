@@ -41,7 +41,7 @@ LEAST_KEYS = {
     "from_store",
     "measured_at",
 }
-FAILURE = result.FailedResult("broken.tflite", "broken.tflite: the file is empty\nGive a model that is whole.")
+FAILURE = result.FailedResult("broken.tflite", "local", "broken.tflite: the file is empty\nGive a model that is whole.")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_failed_model_is_an_object_between_the_others_and_exits_1(printed: Cal
     assert outcome.exit_code == 1
     rows = json.loads(outcome.stdout)
     assert [row["model"] for row in rows] == ["a", "broken.tflite", "b"]
-    assert set(rows[1]) == {"model", "error", "stderr_tail"}
+    assert set(rows[1]) == {"model", "device", "error", "stderr_tail"}
     assert outcome.stderr.count("error: ") == 1
 
 
@@ -95,7 +95,7 @@ def test_the_table_is_on_stdout_and_failures_below_it_on_stderr(printed: Callabl
 
 
 def test_the_last_words_of_a_failed_models_worker_are_printed(printed: Callable[..., Result]) -> None:
-    outcome = printed([result.FailedResult("a.tflite", "local: the worker died of SIGSEGV", "one\ntwo")])
+    outcome = printed([result.FailedResult("a.tflite", "local", "local: the worker died of SIGSEGV", "one\ntwo")])
     assert outcome.stderr == "error: a.tflite: local: the worker died of SIGSEGV\n  | one\n  | two\n"
 
 
@@ -136,7 +136,8 @@ def test_stored_rows_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def now(phase: str, repetitions: int, spent_s: float, model: str = "a.tflite") -> result.Progress:
-    return result.Progress(model, phase, repetitions, 0.031 if repetitions > 2 else None, spent_s, 60.0)  # type: ignore[arg-type]
+    half_width = 0.031 if repetitions > 2 else None
+    return result.Progress("local", model, phase, repetitions, half_width, spent_s, 60.0)  # type: ignore[arg-type]
 
 
 def test_progress_in_a_pipe_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,5 +174,5 @@ def test_progress_on_a_terminal_is_a_line_per_model(monkeypatch: pytest.MonkeyPa
 
 def test_a_call_without_a_time_limit_names_none(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown() as tell:
-        tell(result.Progress("a.tflite", "measuring", 5, None, 0.0, 0.0))
+        tell(result.Progress("local", "a.tflite", "measuring", 5, None, 0.0, 0.0))
     assert capsys.readouterr().err == "a.tflite: measuring, 5 repetitions\n"

@@ -55,7 +55,7 @@ def zoo(**latencies_ms: float) -> list[Measured]:
 
 def test_a_table_has_quick_networks_first_and_failed_and_published_ones_last() -> None:
     (darts, broken) = listed(["darts", "alexnet"])
-    rows = [Measured(darts, None), *zoo(mnasnet_a1=3.0, mobilenet_v2=2.0), Measured(broken, FailedResult("alexnet", "no"))]
+    rows = [Measured(darts, None), *zoo(mnasnet_a1=3.0, mobilenet_v2=2.0), Measured(broken, FailedResult("alexnet", "local", "no"))]
     lines = printed(table.measured_networks_table(rows, "pi4")).splitlines()
     assert [line.split()[0] for line in lines if "M" in line] == ["mobilenet_v2", "mnasnet_a1", "darts", "alexnet"]
     assert "failed" in lines[-1] + lines[-2]

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ def inventory(*devices: Device) -> str:
     """Return the text of a devices.toml with these devices, the first of them the default."""
     tables = [f'default = "{devices[0].name}"']
     for device in devices:
-        keys = {field.name: getattr(device, field.name) for field in fields(device) if field.name not in ("name", "tags")}
+        keys = {field.name: getattr(device, field.name) for field in fields(device) if field.name != "name"}
         lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
         tables.append("\n".join([f"[devices.{device.name}]", *lines]))
     return "\n".join(tables) + "\n"
@@ -34,7 +35,7 @@ def inventory(*devices: Device) -> str:
 class Sshd:
     """A server in a folder; `device` reaches it by the client configuration written there, under the host alias `board`.
 
-    With `own_tmp` it has a /tmp of its own, and so a lease of its own; its folder must then lie elsewhere.
+    With `own_tmp` it has a /tmp of its own, and so a lease of its own, and an identity; its folder must then lie elsewhere.
     """
 
     def __init__(self, folder: Path, name: str = "board", net: Namespace | None = None, *, own_tmp: bool = False) -> None:
@@ -42,13 +43,16 @@ class Sshd:
         assert program is not None, INSTALL
         self.folder, self.home, self.name, self._program = folder, folder / "home", name, program
         self._inside = [] if net is None else ["ip", "netns", "exec", net.name]
+        self.home.mkdir(parents=True, exist_ok=True)
         if own_tmp:
-            self._inside += ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh"]
+            identity = folder / "machine-id"
+            identity.write_text(secrets.token_hex(16))
+            own = f'mount -t tmpfs tmpfs /tmp && mount --bind {identity} /etc/machine-id && exec "$@"'
+            self._inside += ["unshare", "-m", "sh", "-c", own, "sh"]
         self.address = "127.0.0.1" if net is None else net.address
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self.home.mkdir(parents=True, exist_ok=True)
         self.identity, self.known_hosts, self.config = folder / "id", folder / "known_hosts", folder / "config"
         for key in (self.identity, folder / "host_key"):
             self.make_key(key)

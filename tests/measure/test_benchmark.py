@@ -17,7 +17,7 @@ import pytest
 from harness.convert.reference import MEMORY_SHA256, MOBILE_SHA256
 from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError, StoreError
-from harness.measure import benchmark
+from harness.measure import loop
 from harness.measure.benchmark import bench
 from harness.measure.plan import CANDIDATE_CHUNKS, benchmark_schedule
 from harness.measure.result import FailedResult, Progress, Result
@@ -233,7 +233,7 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, end: sign
 
 
 def test_a_model_is_measured_while_another_is_converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark._Loop, "_has_baseline", lambda _: True)  # 5 sessions earlier
+    monkeypatch.setattr(loop.Loop, "_has_baseline", lambda _: True)  # 5 sessions earlier
     tiny_models.custom_layer_keras(tmp_path / "slow.keras")
     told: list[tuple[str, str, int]] = []
 

@@ -28,7 +28,12 @@ def test_what_is_absent_is_null() -> None:
 
 
 def test_a_failure_has_model_and_error() -> None:
-    assert to_json(FailedResult("x.tflite", "no such file")) == {"model": "x.tflite", "error": "no such file", "stderr_tail": ""}
+    assert to_json(FailedResult("x.tflite", "local", "no such file")) == {
+        "model": "x.tflite",
+        "device": "local",
+        "error": "no such file",
+        "stderr_tail": "",
+    }
 
 
 def test_samples_come_as_columns_of_each_repetition() -> None:
