@@ -116,12 +116,13 @@ def _plain_devices() -> Callable[[Progress], None]:
     before: dict[str, str] = {}
 
     def update(now: Progress) -> None:
+        if now.note:
+            click.echo(f"{now.device}: {now.note}", err=True)
+            return
         # A device that is lost, in use, too hot or set aside says so once until it measures again.
         changed = now.phase in {"waiting", "cooling", "aside"} and before.get(now.device) != now.phase
         before[now.device] = now.phase
-        if now.note:
-            click.echo(f"{now.device}: {now.note}", err=True)
-        elif now.phase in _ENDED:
+        if now.phase in _ENDED:
             click.echo(f"{now.device}: {now.model}: {now.phase}, {now.done} of {now.total}", err=True)
         elif changed:
             click.echo(f"{now.device}: {now.phase}", err=True)

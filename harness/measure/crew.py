@@ -72,7 +72,7 @@ class Crew:
                         continue
             raise
 
-    def run(self, parts: Sequence[Callable[[], None]], interrupt: Callable[[], None]) -> None:
+    def run(self, parts: Sequence[Callable[[], object]], interrupt: Callable[[], None]) -> None:
         """Run the parts to their ends, each in a thread, one alone in this one; raises what the first of them raised.
 
         `interrupt` must end what they wait for: it is called when one has failed, or the user wants an end.
@@ -91,7 +91,7 @@ class Crew:
         for part in running:
             part.result()
 
-    def _part(self, part: Callable[[], None]) -> None:
+    def _part(self, part: Callable[[], object]) -> None:
         try:
             part()
         except Exception:

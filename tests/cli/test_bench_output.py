@@ -176,3 +176,43 @@ def test_a_call_without_a_time_limit_names_none(capsys: pytest.CaptureFixture[st
     with progress.shown() as tell:
         tell(result.Progress("local", "a.tflite", "measuring", 5, None, 0.0, 0.0))
     assert capsys.readouterr().err == "a.tflite: measuring, 5 repetitions\n"
+
+
+def far(device: str, phase: str, done: int, model: str = "a.tflite", note: str = "") -> result.Progress:
+    return result.Progress(device, model, phase, 3, 0.031, 12.0, 60.0, done=done, total=40, note=note)  # type: ignore[arg-type]
+
+
+def test_progress_of_many_devices_in_a_pipe_is_what_became_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.shown(models=40, devices=2) as tell:
+        tell(far("pi4", "waiting", 0, model="", note="making its environment"))
+        for done in range(2):
+            tell(far("pixel8", "measuring", done))
+            tell(far("pi4", "waiting", done))
+            tell(far("pi4", "waiting", done))
+            tell(far("pixel8", "done", done + 1))
+            tell(far("pi4", "measuring", done))
+        tell(far("pi4", "aside", 2))
+    assert capsys.readouterr().err.splitlines() == [
+        "pi4: making its environment",
+        "pi4: waiting",
+        "pixel8: a.tflite: done, 1 of 40",
+        "pi4: waiting",
+        "pixel8: a.tflite: done, 2 of 40",
+        "pi4: aside",
+    ]
+
+
+@pytest.mark.parametrize(("models", "devices"), [(40, 1), (2, 2)])
+def test_progress_of_many_on_a_terminal_is_a_line_per_device(
+    models: int, devices: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress.shown(models, devices) as tell:
+        tell(far("pi4", "waiting", 0, model="", note="making its [environment]"))
+        tell(far("pi4", "measuring", 7, "[b].tflite"))
+    shown = capsys.readouterr().err
+    assert "making its [environment]" in shown
+    assert "7/40" in shown
+    assert "[b].tflite 3 repetitions, ±3.1%, 12 of 60 s" in shown

@@ -232,6 +232,31 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, end: sign
     assert result["model"] == str(second)
 
 
+def test_what_a_killed_call_has_finished_is_not_measured_again_however_unsteady(tmp_path: Path) -> None:
+    models = [tmp_path / f"{count}.tflite" for count in (3, 4, 5)]
+    for count, model in enumerate(models, 3):
+        model.write_bytes(sigmoids(count))
+    how = (*map(str, models[1:]), "--interval", "0.0000001%", "--max-time", "0.1", "--json")
+    with harness(models[0], *how) as process:
+        deadline = time.monotonic() + 90
+        while "measured" not in {row.outcome for row in stored(tmp_path)[0]}:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.communicate(timeout=30)
+    finished = {row.id for row in stored(tmp_path)[0] if row.outcome == "measured"}
+    assert 1 <= len(finished) < 3
+    with harness(models[0], *how) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert {result["measurement_id"] for result in json.loads(out) if result["from_store"]} == finished
+    assert [row.outcome for row in stored(tmp_path)[0]] == ["measured"] * 3
+    with harness(models[0], *how) as process:
+        process.communicate(timeout=120)
+    assert len(stored(tmp_path)[0]) == 6
+
+
 def test_a_model_is_measured_while_another_is_converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop.Loop, "_has_baseline", lambda _: True)  # 5 sessions earlier
     tiny_models.custom_layer_keras(tmp_path / "slow.keras")

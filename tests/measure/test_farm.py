@@ -18,6 +18,7 @@ from harness.devices.session import Session
 from harness.errors import ConfigError
 from harness.measure import loop, plan, rig
 from harness.measure.benchmark import bench
+from harness.measure.equal import equal
 from harness.measure.result import FailedResult, Progress, Result
 from harness.measure.rows import Equivalence
 from harness.measure.store import Store
@@ -62,7 +63,7 @@ class Farm:
             model.write_bytes(data)
         self.write()
 
-    def write(self, **keys: str) -> None:
+    def write(self, **keys: object) -> None:
         """Write the inventory, with these keys for the first board."""
         devices = [replace(sshd.device, runtime="ai-edge-litert", python=sys.executable, tags=("farm",)) for sshd in self.boards.values()]
         (self.folder / "devices.toml").write_text(inventory(replace(devices[0], **keys), *devices[1:]))  # type: ignore[arg-type]
@@ -229,3 +230,25 @@ def test_an_interrupt_ends_every_board(farm: Farm) -> None:
     before = farm.rows()
     assert where(farm.bench()) == ALL
     assert len(farm.rows()) == max(4, len(before))
+
+
+def test_two_boards_are_tested_for_equality_and_the_outcome_is_kept(farm: Farm) -> None:
+    how = {"models": [str(farm.models[1])], "within": 0.9, "processes": 3, "inventory": farm.folder / "devices.toml"}
+    outcome = equal(*NAMES, **how)  # type: ignore[arg-type]
+    (comparison,) = outcome.comparisons
+    assert (comparison.device_a, comparison.device_b) == NAMES
+    assert outcome.farthest == max(comparison.interval[1], 1 / comparison.interval[0]) - 1
+    assert outcome.equal == (comparison.verdict == "steady" and outcome.farthest <= 0.9)
+    with Store.open(farm.folder / "results") as store:
+        first, second = (store.row(one).subject for one in comparison.measurement_ids)
+        kept = store.equivalence(first, second)
+    assert kept is not None
+    assert (kept.within, kept.farthest, kept.equal) == (0.9, outcome.farthest, outcome.equal)
+
+
+def test_boards_of_two_kinds_are_never_equal(farm: Farm) -> None:
+    farm.write(core=0)
+    with pytest.raises(ConfigError, match=r"first and second are no replicas: the measured core is \(0,\) and \(1,\)"):
+        equal(*NAMES, inventory=farm.folder / "devices.toml")
+    with pytest.raises(ConfigError, match="first is one device"):
+        equal("first", "first", inventory=farm.folder / "devices.toml")
