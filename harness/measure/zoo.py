@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError
 from harness.files import StrPath
 from harness.measure.benchmark import bench
@@ -38,6 +39,7 @@ def measure_zoo(
         raise ConfigError(
             f"{', '.join(names)}: only published, with no blocks to build", "`harness models` lists those that can be measured"
         )
+    load_inventory(inventory).device(device)  # one, and no tag
     found = bench(built, device=device, inventory=inventory, results=results, progress=progress)
     outcomes = dict(zip(built, found, strict=True))
     return tuple(Measured(network, outcomes.get(network.name)) for network in networks)
