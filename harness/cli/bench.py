@@ -133,10 +133,11 @@ def report(
         options.print_json(rows, compact=with_samples)
     elif results:
         from harness.report import table
+        from harness.report.remarks import remarks
 
         console = options.console()
         console.print(table.results_table(results, console))
-        for remark in table.remarks(results):
+        for remark in remarks(results):
             console.print(remark)
 
     if plot is not None and results:

@@ -135,30 +135,6 @@ def _by_column(results: Sequence[Result]) -> Table:
     return table
 
 
-def remarks(results: Sequence[Result]) -> Iterator[Text]:
-    """Yield what a reader must know beside the numbers: warnings, notes, how the outputs compared, what came from the store."""
-    for result in results:
-        said = [(warning, "yellow") for warning in result.warnings]
-        if result.note is not None:
-            said.append((result.note, ""))
-        if result.core_chosen_by.startswith("any allowed core"):
-            said.append((f"core {result.core} is {result.core_chosen_by}", ""))
-        if result.latency_corrected_ms is not None and result.reference_drift is not None:
-            corrected, drift = numbers.time(result.latency_corrected_ms), numbers.signed_share(result.reference_drift)
-            follows = "" if result.elasticity is None else f", of which this model follows {result.elasticity:.2f}"
-            said.append((f"{corrected} corrected: the mobile reference model ran {drift} from its baseline{follows}", ""))
-        if result.interval_ms is None:
-            said.append(("no interval: it takes 3 processes", ""))
-        elif result.interval_scope != "visits":
-            how = "" if result.cold else ": `harness aa` finds how much visits differ"
-            said.append((f"the interval speaks for {result.interval_scope} only{how}", ""))
-        said.append((f"outputs {result.numbers}", ""))
-        if result.from_store:
-            said.append((f"from the store, measured {result.measured_at.astimezone():%Y-%m-%d %H:%M}; --fresh measures again", ""))
-        for text, style in said:
-            yield Text.assemble((f"{result.model}: ", "dim"), (text, style))
-
-
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Return two candidates side by side, and the outcome in words."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

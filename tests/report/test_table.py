@@ -7,6 +7,7 @@ from rich.console import Console, RenderableType
 
 from harness.measure.result import VERDICTS
 from harness.report import device_tables, table
+from harness.report import remarks as report_remarks
 from tests.report import given
 
 METRICS = (
@@ -70,7 +71,7 @@ def test_brackets_in_a_name_are_no_markup() -> None:
 
 
 def remarks(**changes: object) -> str:
-    return "\n".join(remark.plain for remark in table.remarks([given.result(**changes)]))
+    return "\n".join(remark.plain for remark in report_remarks.remarks([given.result(**changes)]))
 
 
 def test_notes_warnings_and_the_comparison_of_outputs_are_printed() -> None:
@@ -107,6 +108,16 @@ def test_an_answer_from_the_store_says_so_with_its_date() -> None:
     text = remarks(from_store=True, measured_at=datetime(2026, 11, 22, 12, tzinfo=UTC))
     assert "from the store, measured 2026-11-2" in text
     assert "--fresh" in text
+
+
+def test_what_holds_for_many_is_said_once() -> None:
+    many = [
+        given.result(model=f"net{number}", device=device, note="slow" if number == 3 else None) for number in range(5) for device in "ab"
+    ]
+    said = [remark.plain for remark in report_remarks.remarks(many)]
+    assert "all: outputs within the tolerance at float32" in said
+    assert said[-2:] == ["net3 on a: slow", "net3 on b: slow"]
+    assert len(said) == len(set(said)) < len(many)
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
