@@ -91,7 +91,7 @@ def open_sides(
     where = " and ".join(devices or (found.default,))
 
     def announce(text: str) -> None:
-        progress(Progress(where, "", "waiting", 0, None, 0.0, 0.0, note=text))
+        progress(Progress.of_device(where, "waiting", text))
 
     store = stack.enter_context(Store.open(results or found.results_dir))
     rigs = [stack.enter_context(Rig(found.device(name), threads, store, announce)) for name in (devices or (None,))]

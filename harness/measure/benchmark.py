@@ -147,7 +147,7 @@ class _Farm:
         return Rig(device, self._config.threads, self._store, lambda text: self._tell(device, "waiting", text))
 
     def _tell(self, device: Device, phase: Phase, note: str) -> None:
-        self._progress(Progress(device.name, "", phase, 0, None, 0.0, self._config.max_time_s, note=note))
+        self._progress(Progress.of_device(device.name, phase, note))
 
 
 def _machine(device: Device) -> str:

@@ -69,8 +69,11 @@ class Loop:
             self._crew.check()
             self._fill()
             if self._device_error is not None:
-                for job in self._work.leave(self._rig.device.name, self._active, self._device_error):
+                left = self._work.leave(self._rig.device.name, self._active, self._device_error)
+                for job in left:
                     self._tell(job, "failed")
+                if not left:  # others measure its models: no result tells of it
+                    self._progress(Progress.of_device(self._rig.device.name, "failed", str(self._device_error)))
                 return
             self._order.shuffle(self._active)
             for job in tuple(self._active):

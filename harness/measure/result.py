@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 Verdict = Literal["steady", "interval_not_reached", "disturbed", "drifted", "throttled", "unsteady"]
 
@@ -172,3 +172,8 @@ class Progress:
     done: int = 0
     total: int = 1
     note: str = ""
+
+    @classmethod
+    def of_device(cls, device: str, phase: Phase, note: str) -> Self:
+        """Return what concerns a device and no model of it."""
+        return cls(device, "", phase, 0, None, 0.0, 0.0, note=note)

@@ -213,6 +213,7 @@ def test_what_a_lost_board_shared_is_measured_by_the_other(farm: Farm) -> None:
         found = farm.bench(harm, share=True, fresh=True)
     finally:
         farm.boards["first"].start()
+    assert next(news.note for news in farm.told if (news.device, news.phase) == ("first", "failed")).startswith("first: ")
     assert where(found) == [(model, "second", Result) for model in ("add", "sigmoids")]
 
 
