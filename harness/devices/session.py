@@ -11,8 +11,6 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,15 +20,14 @@ from harness.convert.model import Model
 from harness.devices.footing import PHONE_HOME, footing
 from harness.devices.inventory import Device
 from harness.devices.provision import agent_archive
+from harness.devices.pushed import PushedModels
 from harness.devices.transport import Stream, Transport, open_transport
-from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, DeviceError, ProtocolMismatch, RemoteFailure, TimedOut
+from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, DeviceError, ProtocolMismatch, TimedOut
 from latency_agent import protocol
 from latency_agent.protocol import Conditions, Facts, Hello, ModelFile, Placement, Repetition, SoloResult, SoloTask, TimedTask
 
 REQUEST_TIMEOUT_S = 20.0
 _START_TIMEOUT_S = 60.0
-_PUSH_TIMEOUT_S = 300.0
-_MODELS = "models"
 _GOVERNOR = "performance"
 """What the agent sets where it may."""
 _GRACE_S = 10.0
@@ -70,9 +67,9 @@ class Session:
         self._transport = transport
         self._stream = stream
         self._requests = 0
-        self._pushed: dict[str, str] = {}
-        self._ahead: dict[str, Future[None]] = {}
-        self._pusher = ThreadPoolExecutor(1, thread_name_prefix=f"{device.name} push")
+        self._models = PushedModels(
+            device.name, transport, lambda operation, args, timeout_s: self.request(operation, args, timeout_s=timeout_s)
+        )
         self._closing = threading.Event()
         self._heartbeat = threading.Thread(target=self._beat, daemon=True, name=f"{device.name} heartbeat")
         self._heartbeat.start()
@@ -218,34 +215,14 @@ class Session:
         """Return the samples of a repetition."""
         return protocol.decode(Repetition, self.request("timed", protocol.encode(task), timeout_s=task.timeout_s + _GRACE_S))
 
-    def push_ahead(self, model: Model) -> None:
-        """Begin to push a model while others are measured, where the device is another machine; `push` has the last word on it."""
-        if self.device.transport == "local" or model.sha256 in self._pushed or model.sha256 in self._ahead:
-            return
-        answer = self.request("has", _file(model), timeout_s=_PUSH_TIMEOUT_S)
-        if not answer["present"] and answer["fits"]:
-            self._ahead[model.sha256] = self._pusher.submit(self._push_beside, model, answer["path"])
-
-    def _push_beside(self, model: Model, path: str) -> None:
-        with suppress(DeviceError):  # `push` finds that it is not there, tries again and tells
-            self._transport.push(model.path, path, time.monotonic() + _PUSH_TIMEOUT_S)
-
     def push(self, model: Model) -> ModelFile:
         """Return where the model lies on the device, pushed there unless its bytes already were."""
-        if model.sha256 not in self._pushed:
-            if model.sha256 in self._ahead:
-                wait([self._ahead.pop(model.sha256)])
-            file = _file(model)
-            answer = self.request("has", file, timeout_s=_PUSH_TIMEOUT_S)
-            if not answer["present"]:
-                if not answer["fits"]:
-                    kept = [f"{sha256}.tflite" for sha256 in self._pushed]
-                    self.request("make_room", {"folder": _MODELS, "bytes": model.size_bytes, "kept": kept})
-                self._transport.push(model.path, answer["path"], time.monotonic() + _PUSH_TIMEOUT_S)
-                if not self.request("has", file, timeout_s=_PUSH_TIMEOUT_S)["present"]:
-                    raise RemoteFailure(self.device.name, f"{model.name} did not arrive as it was sent", "is its disk sound?")
-            self._pushed[model.sha256] = answer["path"]
-        return ModelFile(model.sha256, self._pushed[model.sha256], model.shapes)
+        return self._models.place(model)
+
+    def push_ahead(self, model: Model) -> None:
+        """Begin to push a model while others are measured, where the device is another machine."""
+        if self.device.transport != "local":
+            self._models.send_ahead(model)
 
     def request(self, operation: str, arguments: dict[str, Any] | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, Any]:
         """Return the agent's result for `operation`; its errors are raised as the harness's own."""
@@ -253,7 +230,11 @@ class Session:
         deadline = time.monotonic() + timeout_s
         line = json.dumps({"id": self._requests, "op": operation, "args": arguments or {}}).encode() + b"\n"
         self._stream.send(line, deadline)
-        answer = json.loads(self._stream.receive(deadline))
+        said = self._stream.receive(deadline)
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            raise AgentError(self.device.name, f"the agent's answer cannot be read: {said[:80]!r}") from None
         if answer["id"] != self._requests:
             raise ProtocolMismatch(
                 self.device.name,
@@ -277,11 +258,11 @@ class Session:
     def close(self) -> None:
         """End the agent, which gives the lease back, and let go of the device."""
         self._closing.set()
-        self._pusher.shutdown(wait=False, cancel_futures=True)
+        self._models.stop()
         self._heartbeat.join()
         self._stream.close(time.monotonic() + _GRACE_S)
         self._transport.close()
-        self._pusher.shutdown()
+        self._models.close()
 
     def _beat(self) -> None:
         line = json.dumps({"id": 0, "op": "ping"}).encode() + b"\n"
@@ -292,10 +273,6 @@ class Session:
             except DeviceError:
                 # The request under way meets the same dead stream and tells of it.
                 return
-
-
-def _file(model: Model) -> dict[str, object]:
-    return {"name": f"{_MODELS}/{model.sha256}.tflite", "sha256": model.sha256, "bytes": model.size_bytes}
 
 
 def lease_path(device: Device) -> str:

@@ -6,7 +6,10 @@ import contextlib
 import posixpath
 import secrets
 import select
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,7 @@ class SshTransport(ShellTransport):
     def __init__(self, device: Device) -> None:
         super().__init__(device.name)
         self.connection = Connection(device)
+        self._pushing = threading.Lock()  # paramiko's file client is one thread's
 
     def push(self, local: Path, remote: str, deadline: float) -> None:
         """Copy the file `local` to the absolute path `remote`: complete, with its permissions, or not at all."""
@@ -42,7 +46,7 @@ class SshTransport(ShellTransport):
         folder, name = posixpath.split(remote)
         part = f"{folder}/.{name}.{secrets.token_hex(8)}"
         try:
-            with local.open("rb") as source, self.connection.calling(deadline, f"cannot push {local} to {remote}"):
+            with local.open("rb") as source, self._turn(deadline), self.connection.calling(deadline, f"cannot push {local} to {remote}"):
                 check_time()
                 sftp = self.connection.files(deadline)
                 _make_folders(sftp, folder)
@@ -62,6 +66,15 @@ class SshTransport(ShellTransport):
             with contextlib.suppress(DeviceError):
                 error.hint = self._room(folder, local.stat().st_size)
             raise
+
+    @contextmanager
+    def _turn(self, deadline: float) -> Iterator[None]:
+        if not self._pushing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise TimedOut(self.device, "another push took too long")
+        try:
+            yield
+        finally:
+            self._pushing.release()
 
     def open_channel(self, command: str, program: str, deadline: float) -> Channel:
         """Return the channel of a command."""

@@ -53,15 +53,17 @@ class Connection:
             raise self.vanished()
         if time.monotonic() > deadline:
             raise TimedOut(self.device, f"{doing}: no time left")
+        watchdog = self._watchdog
         try:
-            with self._watchdog.guard(deadline + _LATE_S):
+            with watchdog.guard(deadline + _LATE_S):
                 yield
         except DeviceError:
             raise
         except (EOFError, OSError, ssh_exception()) as error:
             if time.monotonic() > deadline:
                 raise TimedOut(self.device, f"{doing} in time") from error
-            if self.is_lost() or isinstance(error, EOFError):
+            closed = watchdog is not self._watchdog
+            if self.is_lost() or closed or isinstance(error, EOFError):
                 raise self.vanished() from error
             raise RemoteFailure(self.device, f"{doing}: {getattr(error, 'strerror', None) or error}") from error
 
