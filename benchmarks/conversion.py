@@ -20,7 +20,7 @@ from benchmarks import figures, rigs
 from harness.convert.children import environment, pinned
 from harness.convert.warm_worker import WarmWorker
 from harness.convert.worker import Job, claim_stdout, load_tensorflow
-from harness.measure.rig import other_cores
+from harness.measure.affinity import other_cores
 from harness.networks.named import network_named
 
 GOAL_S = 1.5

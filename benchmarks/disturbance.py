@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks import figures, rigs
-from harness.measure.rig import other_cores
+from harness.measure.affinity import other_cores
 
 BLOCK = ("busy loop", "memory traffic", "quiet", "quiet")
 WITHIN = 0.02

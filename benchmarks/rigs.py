@@ -14,7 +14,8 @@ from harness.convert.direct import write_block
 from harness.convert.model import Model
 from harness.devices.inventory import load_inventory
 from harness.measure import plan, stats
-from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.affinity import kept_off, other_cores
+from harness.measure.rig import Rig
 from harness.measure.store import Store
 from harness.networks.catalogue import space_named
 from harness.networks.space import unique_blocks

@@ -146,8 +146,20 @@ def report(
         click.echo(f"samples drawn in {plot_samples(results, frames, plot)}", err=True)
 
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedResult)]
-    for failure in failed:
-        message = failure.error if failure.error.startswith(failure.model) else f"{failure.model}: {failure.error}"
-        options.print_error(message, stderr_tail=failure.stderr_tail)
+    several = len({outcome.device for outcome in outcomes}) > 1
+    for failure, models in _grouped(failed).items():
+        error, device, tail = failure
+        named = models[0] if len(models) == 1 else f"{len(models)} models, {models[0]} to {models[-1]}"
+        where = f" on {device}" if several and not error.startswith(f"{device}: ") else ""
+        message = error if error.startswith(models[0]) and not where else f"{named}{where}: {error}"
+        options.print_error(message, stderr_tail=tail)
     if failed:
         click.get_current_context().exit(1)
+
+
+def _grouped(failed: list[FailedResult]) -> dict[tuple[str, str, str], list[str]]:
+    """Return which models failed by the same error on the same device: a device that is lost fails all that it had."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for failure in failed:
+        groups.setdefault((failure.error, failure.device, failure.stderr_tail), []).append(failure.model)
+    return groups

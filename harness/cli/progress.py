@@ -96,10 +96,11 @@ def _live_devices() -> Iterator[Callable[[Progress], None]]:
 
 def _plain_models() -> Callable[[Progress], None]:
     said: dict[str, tuple[set[str], float]] = {}
+    notes: dict[str, str] = {}
 
     def update(now: Progress) -> None:
         if now.note:
-            click.echo(f"{now.device}: {now.note}", err=True)
+            _note(now, notes)
             return
         phases, last_s = said.get(now.model, (set(), 0.0))
         # Models take turns, so one is waiting again and again: that is said never, each other phase once.
@@ -114,10 +115,11 @@ def _plain_models() -> Callable[[Progress], None]:
 
 def _plain_devices() -> Callable[[Progress], None]:
     before: dict[str, str] = {}
+    notes: dict[str, str] = {}
 
     def update(now: Progress) -> None:
         if now.note:
-            click.echo(f"{now.device}: {now.note}", err=True)
+            _note(now, notes)
             return
         # A device that is lost, in use, too hot or set aside says so once until it measures again.
         changed = now.phase in {"waiting", "cooling", "aside"} and before.get(now.device) != now.phase
@@ -128,6 +130,14 @@ def _plain_devices() -> Callable[[Progress], None]:
             click.echo(f"{now.device}: {now.phase}", err=True)
 
     return update
+
+
+def _note(now: Progress, notes: dict[str, str]) -> None:
+    """Print what concerns a device, once in a row."""
+    text = now.note if now.phase == "waiting" else f"{now.phase}, {now.note}"
+    if notes.get(now.device) != text:
+        notes[now.device] = text
+        click.echo(f"{now.device}: {text}", err=True)
 
 
 def _so_far(now: Progress) -> str:

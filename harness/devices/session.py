@@ -22,7 +22,17 @@ from harness.devices.inventory import Device
 from harness.devices.provision import agent_archive
 from harness.devices.pushed import PushedModels
 from harness.devices.transport import Stream, Transport, open_transport
-from harness.errors import AgentDied, AgentError, ConfigError, DeviceBusy, DeviceError, ProtocolMismatch, TimedOut
+from harness.errors import (
+    AgentDied,
+    AgentError,
+    ConfigError,
+    DeviceBusy,
+    DeviceError,
+    ProtocolMismatch,
+    RemoteFailure,
+    TimedOut,
+    UnstableConditions,
+)
 from latency_agent import protocol
 from latency_agent.protocol import Conditions, Facts, Hello, ModelFile, Placement, Repetition, SoloResult, SoloTask, TimedTask
 
@@ -37,7 +47,10 @@ _LEASE = "latency-harness.lease"
 
 _ERRORS: dict[str, type[DeviceError]] = {
     "Busy": DeviceBusy,
+    "DiskFull": RemoteFailure,
+    "GovernorError": UnstableConditions,
     "NoLease": DeviceBusy,
+    "PermissionError": RemoteFailure,
     "WorkerDied": AgentDied,
     "WorkerHung": TimedOut,
 }

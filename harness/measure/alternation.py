@@ -15,9 +15,10 @@ from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError, DeviceBusy, HarnessError, StoreError, UnstableConditions
 from harness.files import StrPath
 from harness.measure import drift, plan, stats
+from harness.measure.affinity import kept_off, other_cores
 from harness.measure.context import context_of
 from harness.measure.result import Phase, Progress
-from harness.measure.rig import LOSSES, MOST_LOSSES, Rig, kept_off, other_cores
+from harness.measure.rig import LOSSES, MOST_LOSSES, Rig
 from harness.measure.rows import ComparisonKind, Pairing
 from harness.measure.samples import REFERENCES, Failure, Measurement, Subject, TimedRepetition
 from harness.measure.store import Store
@@ -108,7 +109,7 @@ def open_sides(
                 raise
     for rig in rigs:
         rig.token = rigs[0].token
-        rig.acquire(lambda: announce("another session measures there"))
+        rig.acquire(announce)
     first, second = (Side(rig, model) for rig, model in zip((rigs[0], rigs[-1]), converted, strict=True))
     return first, second
 
@@ -277,7 +278,7 @@ def _returned(sides: tuple[Side, Side], waiting: Callable[[], None]) -> bool:
     lost = [rig for rig in dict.fromkeys(side.rig for side in sides) if not rig.session.alive()]
     for rig in lost:
         rig.wait_for_return(waiting)
-        rig.acquire(waiting)
+        rig.acquire(lambda _: waiting())
     return bool(lost)
 
 

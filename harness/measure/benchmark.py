@@ -12,18 +12,19 @@ from itertools import groupby
 from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Precision
 from harness.devices.inventory import Device, load_inventory
-from harness.errors import AgentDied, ConfigError, HarnessError, Offline, TimedOut, Unauthorized, Vanished
+from harness.errors import ConfigError, HarnessError, Offline, TimedOut, Unauthorized, Vanished
 from harness.files import StrPath
 from harness.measure import plan
+from harness.measure.affinity import kept_off, other_cores
 from harness.measure.crew import Crew
 from harness.measure.loop import Loop
 from harness.measure.result import FailedResult, Phase, Progress, Result
-from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.rig import Rig
 from harness.measure.sharing import check_equal
 from harness.measure.store import Store
 from harness.measure.work import Job, Work
 
-_MAY_COME = (Unauthorized, Offline, Vanished, TimedOut, AgentDied)
+_MAY_COME = (Unauthorized, Offline, Vanished, TimedOut)
 """A device that starts with one of these may be had later: while others measure it is tried again."""
 
 
@@ -70,9 +71,11 @@ def bench(
         names = [name_of(model) for model in given]
         converting = [converter.submit(model, precision=precision, shapes=shapes or {}, calibration=calibration) for model in given]
         works = farm.measure(lambda: [Job(name, future) for name, future in zip(names, converting, strict=True)])
-        if not any(work.abandoned for work in works):  # else the same call, made again, goes on
+        if fresh or not any(work.abandoned for work in works):  # else the same call, made again, goes on
             store.report(job.outcome.measurement_id for work in works for job in work.jobs if isinstance(job.outcome, Result))
-    return [job.outcome for jobs in zip(*(work.jobs for work in works), strict=True) for job in jobs if job.outcome is not None]
+    outcomes = [job.outcome for jobs in zip(*(work.jobs for work in works), strict=True) for job in jobs]
+    assert None not in outcomes
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 class _Farm:
@@ -90,6 +93,7 @@ class _Farm:
         self._crew = Crew(len(self._parts))
         self._rigs: dict[str, Rig] = {}
         self._failed: dict[str, HarnessError] = {}
+        self._told: dict[str, str] = {}
 
     def open_first(self) -> frozenset[int]:
         """Return this machine's cores that are measured on, its own devices opened; so are all that share, which must be equal."""
@@ -112,13 +116,20 @@ class _Farm:
             for device in devices:
                 self._serve(device, works[device.name])
 
-        self._crew.run([partial(serve, devices) for devices in self._parts], self.close)
+        self._crew.run([partial(serve, devices) for devices in self._parts], self._end_sessions)
         return [shared] if shared else list(works.values())
 
     def close(self) -> None:
-        """End all sessions."""
-        for rig in tuple(self._rigs.values()):
-            rig.close()
+        """Let go of all devices, also where one of them fails."""
+        with ExitStack() as stack:
+            for rig in tuple(self._rigs.values()):
+                stack.callback(rig.close)
+
+    def _end_sessions(self) -> None:
+        """End what the devices' threads wait for."""
+        with ExitStack() as stack:
+            for rig in tuple(self._rigs.values()):
+                stack.callback(rig.session.close)
 
     def _serve(self, device: Device, work: Work) -> None:
         """Bring a device's models to their outcomes; of several devices, one that cannot be had fails alone."""
@@ -139,7 +150,9 @@ class _Farm:
         if device.name in self._failed:
             raise self._failed[device.name]
         if device.name not in self._rigs:
-            self._rigs[device.name] = self._crew.patiently(lambda: self._open(device), _MAY_COME)
+            self._rigs[device.name] = self._crew.patiently(
+                lambda: self._open(device), _MAY_COME, lambda error: self._tell(device, "waiting", str(error))
+            )
         return self._rigs[device.name]
 
     def _open(self, device: Device) -> Rig:
@@ -147,7 +160,9 @@ class _Farm:
         return Rig(device, self._config.threads, self._store, lambda text: self._tell(device, "waiting", text))
 
     def _tell(self, device: Device, phase: Phase, note: str) -> None:
-        self._progress(Progress.of_device(device.name, phase, note))
+        if self._told.get(device.name) != note:
+            self._told[device.name] = note
+            self._progress(Progress.of_device(device.name, phase, note))
 
 
 def _machine(device: Device) -> str:

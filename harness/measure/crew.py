@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
@@ -16,17 +16,23 @@ _AGAIN_S = 2.0
 
 
 class Stopped(Exception):
-    """The call is over: another part failed, or the user interrupted it."""
+    """There is nothing left to do: all is measured, another part failed, or the user interrupted the call."""
 
 
 class Crew:
     """The parts of one call."""
 
     def __init__(self, parts: int) -> None:
+        self._parts = parts
         self._at_work = parts
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._taken_up: set[int] = set()
+
+    def let_go(self, benchmarks: Iterable[int]) -> None:
+        """Let another part go on with benchmarks that were taken up."""
+        with self._lock:
+            self._taken_up.difference_update(benchmarks)
 
     def take_up(self, unfinished: Callable[[], int | None], begin: Callable[[], int]) -> int:
         """Return the benchmark to go on with, or else a new one: one that no part of this call has taken up before."""
@@ -58,19 +64,28 @@ class Crew:
             with self._lock:
                 self._at_work += 1
 
-    def patiently(self, attempt: Callable[[], Attempted], errors: tuple[type[HarnessError], ...]) -> Attempted:
-        """Return what `attempt` gives, tried anew after `errors` as long as another part measures."""
+    @property
+    def alone(self) -> bool:
+        """Whether the call has one part."""
+        return self._parts == 1
+
+    def patiently(
+        self, attempt: Callable[[], Attempted], errors: tuple[type[HarnessError], ...], failed: Callable[[HarnessError], None]
+    ) -> Attempted:
+        """Return what `attempt` gives, tried anew after `errors` as long as another part measures; `failed` is told of each."""
         try:
             return attempt()
-        except errors:
-            with self.resting() as others_work:
-                while others_work():
-                    time.sleep(_AGAIN_S)
-                    try:
-                        return attempt()
-                    except errors:
-                        continue
-            raise
+        except errors as error:
+            last = error
+        with self.resting() as others_work:
+            while others_work():
+                failed(last)
+                time.sleep(_AGAIN_S)
+                try:
+                    return attempt()
+                except errors as error:
+                    last = error
+        raise last
 
     def run(self, parts: Sequence[Callable[[], object]], interrupt: Callable[[], None]) -> None:
         """Run the parts to their ends, each in a thread, one alone in this one; raises what the first of them raised.
@@ -94,7 +109,9 @@ class Crew:
     def _part(self, part: Callable[[], object]) -> None:
         try:
             part()
-        except Exception:
+        except Stopped:
+            return
+        except HarnessError:
             if not self._stopped.is_set():  # else it is the end that it was given
                 raise
         finally:

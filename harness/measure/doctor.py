@@ -10,8 +10,8 @@ from harness.devices.inventory import load_inventory
 from harness.devices.session import Session
 from harness.files import StrPath
 from harness.measure import plan, stats
+from harness.measure.affinity import kept_off
 from harness.measure.result import Check
-from harness.measure.rig import kept_off
 from latency_agent.protocol import Conditions, Repetition, SoloResult
 
 _LEAST_DISK_BYTES = 1 << 30

@@ -40,8 +40,9 @@ def equal(
 ) -> Equality:
     """Return whether devices A and B are equal: each model's latency on B over that on A is 1, `within` a share, with its 95% interval.
 
-    Such an interval inside the bounds is a test of equivalence at 2.5% (two one-sided tests, Schuirmann 1987). The outcome is stored:
-    equal devices may share the models of a benchmark. Raises ConfigError where the two are not the same model of device.
+    Such an interval inside the bounds is a test of equivalence at 2.5% (two one-sided tests, Schuirmann 1987), for the minutes that it was
+    measured in: how much visits differ is not in it. The outcome is stored: devices that are equal within 3% may share the models of a
+    benchmark. Raises ConfigError where the two are not the same model of device.
     """
     found = load_inventory(inventory)
     _check(found, a, b)

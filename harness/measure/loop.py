@@ -9,10 +9,10 @@ from concurrent.futures import wait
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from harness.devices.power import power_cycle
-from harness.errors import DeviceBusy, DeviceError, HarnessError, StoreError
+from harness.errors import DeviceBusy, DeviceError, HarnessError, RemoteFailure, StoreError, UnstableConditions
 from harness.measure import plan, stats
-from harness.measure.crew import Crew
+from harness.measure.answers import stored_answer
+from harness.measure.crew import Crew, Stopped
 from harness.measure.result import FailedResult, Phase, Progress, Result
 from harness.measure.rig import LOSSES, MOST_LOSSES, Rig
 from harness.measure.samples import Failure, Subject
@@ -23,10 +23,16 @@ MOST_FAULTS = 3
 """A device that fails so often with nothing measured in between is set aside."""
 
 MOST_TIMES_ASIDE = 3
-"""A device that was set aside more often measures no more."""
+"""A device that was set aside more often, with nothing measured in between, measures no more."""
 
 ASIDE_S = 60.0
 """How long a device that was set aside is left alone, at least."""
+
+GIVE_BACK_AFTER_S = 15.0
+"""A device that is lost for longer leaves the models it had to those that share them."""
+
+_UNFIT = (RemoteFailure, UnstableConditions)
+"""What is wrong with a device that answers: its disk is full, it stays hot, its governor cannot be set."""
 
 _STEP_S = 1.0
 
@@ -65,7 +71,7 @@ class Loop:
             # Nobody could tell yet whether what is measured during a conversion suffered from it.
             while wait([job.converting for job in self._work.jobs], _STEP_S).not_done:
                 self._crew.check()
-        while self._work.done < len(self._work.jobs):
+        while not self._work.over:
             self._crew.check()
             self._fill()
             if self._device_error is not None:
@@ -73,7 +79,7 @@ class Loop:
                 for job in left:
                     self._tell(job, "failed")
                 if not left:  # others measure its models: no result tells of it
-                    self._progress(Progress.of_device(self._rig.device.name, "failed", str(self._device_error)))
+                    self._note("failed", self._device_error)
                 return
             self._order.shuffle(self._active)
             for job in tuple(self._active):
@@ -105,31 +111,48 @@ class Loop:
         except HarnessError as error:
             self._crew.check()
             if isinstance(error, DeviceBusy):
-                self._leased = False
-                self._device_error = error
-            elif not isinstance(error, LOSSES) or self._rig.session.alive():
-                self._fail(job, error)
+                if self._leased:  # the lease was lost under way: it is waited for
+                    self._leased = False
+                else:
+                    self._device_error = error
             else:
-                job.losses += 1
-                if job.losses > MOST_LOSSES:
-                    self._fail(job, error)
-                    self._active.remove(job)
-                self._return(job, error)
+                lost = isinstance(error, LOSSES) and not self._rig.session.alive()
+                self._suffer(job, error, lost=lost)
         if job.outcome is not None and job in self._active:
             self._active.remove(job)
+
+    def _suffer(self, job: Job, error: HarnessError, *, lost: bool) -> None:
+        """Decide whether a failure is the model's or the device's."""
+        unfit = isinstance(error, _UNFIT) and not self._crew.alone
+        if lost or unfit:
+            job.losses += 1
+        if not (lost or unfit) or job.losses > MOST_LOSSES:
+            self._fail(job, error)
+            self._active.remove(job)
+        if (lost or unfit) and not self._work.over:
+            with self._crew.resting() as others_work:
+                try:
+                    if lost:
+                        self._return(job, error, others_work)
+                    else:
+                        self._set_aside(job, error)
+                except HarnessError as gone:
+                    self._device_error = gone
 
     def _admit(self, job: Job) -> None:
         """Take up a converted model: answer from the store, or go on with an interrupted benchmark, or begin."""
         model = job.model = job.converting.result()
         subject = job.subject = self._rig.subject(model, cold=self._config.cold)
         known = self._answer(subject)
+        if known is None and not self._leased:
+            self._lease(job)
+            known = self._answer(subject)  # who held the lease may have measured it
         if known is not None:
             job.outcome = replace(
                 known, model=job.name, device=self._rig.device.name if known.fingerprint == subject.fingerprint else known.device
             )
             self._tell(job, "stored")
             return
-        self._lease(job)
         store = self._rig.store
         job.benchmark = self._crew.take_up(
             lambda: store.unfinished(subject, since=datetime.now(UTC) - plan.RESUMED_WITHIN),
@@ -143,36 +166,19 @@ class Loop:
         self._rig.session.push_ahead(model)
 
     def _answer(self, subject: Subject) -> Result | None:
-        """Return what the store knows already: a steady result, or one of a call that was cut short before it could tell of it."""
         for fingerprint in dict.fromkeys((subject.fingerprint, *self._equals)):
-            known = self._answer_of(replace(subject, fingerprint=fingerprint))
+            known = stored_answer(self._rig.store, replace(subject, fingerprint=fingerprint), self._config, self._crew.has_taken_up)
             if known is not None:
                 return known
         return None
 
-    def _answer_of(self, subject: Subject) -> Result | None:
-        store, config = self._rig.store, self._config
-        since = datetime.now(UTC) - plan.ANSWERED_WITHIN
-        untold = store.unreported(subject, interval=config.interval, max_time_s=config.max_time_s, since=since)
-        if untold is not None and not self._crew.has_taken_up(untold):
-            measurement = store.measurement(untold)
-            return summarise(measurement, self._rig.context(subject, measurement.repetitions[0].taken_at), from_store=True)
-        for measurement in () if config.fresh else store.finished(subject):
-            known = self._rig.context(subject, measurement.repetitions[0].taken_at)
-            now = estimate(measurement.repetitions, subject.model_sha256, subject.threads, replace(known, baseline_then=known.baseline))
-            if now.flaw is not None:
-                continue  # what was measured before there was a baseline turns out to have been disturbed
-            result = summarise(measurement, known, from_store=True, asked=config.interval)
-            if result.verdict == "steady":
-                return result
-        return None
-
     def _step(self, job: Job) -> None:
         """Take one repetition of a job, and finish the job if that was the last."""
+        self._lease(job)
+        if job.benchmark is None:
+            return
         assert job.model is not None
         assert job.subject is not None
-        assert job.benchmark is not None
-        self._lease(job)
         self._rig.cool(lambda: self._tell(job, "cooling"))
         self._tell(job, "measuring")
         started = time.monotonic()
@@ -191,7 +197,7 @@ class Loop:
             timeout_s=self._config.timed_timeout_s(typical_ns, chunks * runs),
         )
         self._rig.store.add_repetition(job.benchmark, repetition)
-        self._faults = 0
+        self._faults = self._times_aside = 0
         job.repetitions.append(repetition)
         job.spent_s += time.monotonic() - started
         took_s = time.monotonic() - began
@@ -234,40 +240,68 @@ class Loop:
             self._rig.store.add_unmeasured(self._rig.device.name, job.name, failure)
         self._tell(job, "failed")
 
-    def _return(self, job: Job, error: HarnessError) -> None:
-        """Wait until the device has an agent again; where it gets none, that is an error to every model."""
+    def _return(self, job: Job, error: HarnessError, others_work: Callable[[], bool]) -> None:
+        """Wait until the device has an agent again; raises what keeps it from one, with the last words of the one that was lost."""
         self._leased = False
         self._faults += 1
-        if self._work.give_back(self._active):
-            self._active.clear()
-        with self._crew.resting() as others_work:
-            try:
-                if self._faults >= MOST_FAULTS:
-                    self._set_aside(job, error)
-                self._rig.wait_for_return(lambda: self._tell(job, "waiting"), others_work)
-            except HarnessError as gone:
-                self._device_error = gone
+        self._note("waiting", error)
+        until = time.monotonic() + GIVE_BACK_AFTER_S
+
+        def waiting() -> None:
+            if self._work.over:
+                raise Stopped
+            if time.monotonic() > until:
+                self._give_back()
+            self._tell(job, "waiting")
+
+        if self._faults >= MOST_FAULTS:
+            self._set_aside(job, error)
+        try:
+            self._rig.wait_for_return(waiting, others_work)
+        except DeviceError as gone:
+            gone.stderr_tail = gone.stderr_tail or Failure.of(error).stderr_tail
+            raise
 
     def _set_aside(self, job: Job, error: HarnessError) -> None:
-        """Leave the device alone for a while, its power cycled where devices.toml says how; raises `error` where that was done before."""
+        """Leave the device alone for a while, its power cycled where it was lost; raises `error` where that did not help before."""
         self._faults = 0
         self._times_aside += 1
         if self._times_aside > MOST_TIMES_ASIDE:
             raise error
-        if self._rig.device.power_cycle is not None:
-            power_cycle(self._rig.device)
+        self._note("aside", error)
+        self._give_back()
+        if isinstance(error, LOSSES):
+            self._rig.cycle_power()
         until = time.monotonic() + ASIDE_S
-        while time.monotonic() < until:
-            self._crew.check()
+        while time.monotonic() < until and not self._work.over:
             self._tell(job, "aside")
             time.sleep(_STEP_S)
 
-    def _lease(self, job: Job) -> None:
-        if not self._leased:
-            self._crew.patiently(lambda: self._rig.acquire(lambda: self._tell(job, "waiting")), (DeviceBusy,))
-            self._leased = True
+    def _give_back(self) -> None:
+        """Let the devices that share the models take those that were under way here."""
+        benchmarks = [job.benchmark for job in self._active if job.benchmark is not None]
+        if self._work.give_back(self._active):
+            self._crew.let_go(benchmarks)
+            self._active.clear()
 
-    def _tell(self, job: Job, phase: Phase) -> None:
+    def _lease(self, job: Job) -> None:
+        if self._leased:
+            return
+
+        def held(by: str) -> None:
+            self._tell(job, "waiting", by)
+
+        self._crew.patiently(lambda: self._rig.acquire(held), (DeviceBusy,), lambda error: held(error.message))
+        self._leased = True
+        for one in self._active:
+            if one.benchmark is not None and self._rig.store.row(one.benchmark).outcome != "unfinished":
+                one.begin_anew()  # another process has gone on with it meanwhile
+
+    def _note(self, phase: Phase, error: HarnessError) -> None:
+        self._progress(Progress.of_device(self._rig.device.name, phase, str(error)))
+
+    def _tell(self, job: Job, phase: Phase, note: str = "") -> None:
+        self._crew.check()
         work, config = self._work, self._config
         self._progress(
             Progress(
@@ -280,5 +314,6 @@ class Loop:
                 max_time_s=config.max_time_s,
                 done=work.done,
                 total=len(work.jobs),
+                note=note,
             )
         )

@@ -24,7 +24,7 @@ MOST_FLAWED = 4
 Schedule = tuple[tuple[int, ...], ...]
 RESUMED_WITHIN = timedelta(hours=1)
 """An interrupted benchmark that began longer ago is not gone on with: its repetitions are of another visit."""
-ANSWERED_WITHIN = timedelta(days=1)
+ANSWERED_WITHIN = timedelta(days=7)
 """A call that was cut short is gone on with for so long: what it finished is not measured anew, steady or not."""
 _FLUSH_BYTES_WITHOUT_SYSFS = 64 << 20
 _SLOWEST_REPETITION_NS = 4_000_000_000

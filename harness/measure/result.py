@@ -69,13 +69,10 @@ class Result:
 
 @dataclass(frozen=True)
 class FailedResult:
-    """A model that could not be measured on `device`, and why; `stderr_tail` holds the worker's last words.
-
-    `device` is None where several that share their models had it.
-    """
+    """A model that could not be measured on `device`, and why; `stderr_tail` holds the worker's last words."""
 
     model: str
-    device: str | None
+    device: str
     error: str
     stderr_tail: str = ""
 
@@ -176,4 +173,4 @@ class Progress:
     @classmethod
     def of_device(cls, device: str, phase: Phase, note: str) -> Self:
         """Return what concerns a device and no model of it."""
-        return cls(device, "", phase, 0, None, 0.0, 0.0, note=note)
+        return cls(device, "", phase, 0, None, 0.0, 0.0, note=note.removeprefix(f"{device}: ").replace("\n", "; "))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime
-from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
 from typing import Self
@@ -21,8 +17,19 @@ from harness.convert.reference import reference_models
 from harness.devices.inventory import Device
 from harness.devices.power import power_cycle
 from harness.devices.session import Session
-from harness.errors import AgentDied, DeviceError, Offline, ProtocolMismatch, TimedOut, UnstableConditions, Vanished, WrongOutput
+from harness.errors import (
+    AgentDied,
+    ConfigError,
+    DeviceError,
+    Offline,
+    ProtocolMismatch,
+    TimedOut,
+    UnstableConditions,
+    Vanished,
+    WrongOutput,
+)
 from harness.measure import drift, plan, stats
+from harness.measure.affinity import allowed_cores, moved_to
 from harness.measure.context import REFERENCE_NAMES, context_of
 from harness.measure.rows import Session as StoredSession
 from harness.measure.samples import Provenance, Subject, TimedRepetition
@@ -42,8 +49,8 @@ RETURN_LIMIT_S = 180.0
 LEASE_WAIT_S = 20.0
 """A dead session's lease lives 15 s."""
 
-POWER_CYCLE_AFTER_S = 45.0
-"""What comes back by itself is back by then, but for a board that starts anew."""
+POWER_CYCLE_AFTER_S = 120.0
+"""A board that starts anew by itself is back by then."""
 
 RETURN_STEP_S = 2.0
 _COOLING_LIMIT_S = 300.0
@@ -59,11 +66,11 @@ class Rig:
         self.threads = threads
         self.store = store
         self.references = reference_models()
-        self._affinity = _allowed_cores()
+        self._affinity = allowed_cores()
         self._announce = announce
         self.session = Session.open(device, threads=threads, announce=announce)
         self.token = token_hex(16)
-        """By it the sessions of one run share their device's lease: also those of two runtimes, and that of an agent that died."""
+        """By it sessions share a lease: that of an agent that died and of its successor, in a comparison those of two runtimes."""
         self._replaced: str | None = None  # the part in the lease of an agent that was lost, which may not have ended yet
         self._stored_session: str | None = None
         self._seen: dict[bool, tuple[Subject, list[drift.References]]] = {}
@@ -84,19 +91,32 @@ class Rig:
         finally:
             self.session.close()
 
-    def acquire(self, waiting: Callable[[], None]) -> None:
-        """Take the device's lease, as `Session.acquire` does."""
-        self.session.acquire(token=self.token, replaces=self._replaced, wait_s=LEASE_WAIT_S, waiting=lambda _: waiting())
+    def acquire(self, waiting: Callable[[str], None]) -> None:
+        """Take the device's lease, as `Session.acquire` does; `waiting` is told who holds it."""
+        self.session.acquire(token=self.token, replaces=self._replaced, wait_s=LEASE_WAIT_S, waiting=waiting)
+
+    def cycle_power(self) -> None:
+        """Take the device's power and give it back, where devices.toml says how; where that fails it is told, and the device waited for."""
+        if self.device.power_cycle is None:
+            return
+        told = "its power was cycled"
+        try:
+            power_cycle(self.device)
+        except ConfigError as error:
+            told = str(error)
+        if self._announce is not None:
+            self._announce(told)
 
     def wait_for_return(self, waiting: Callable[[], None], longer: Callable[[], bool] = lambda: False) -> None:
         """Start a new session as soon as a lost device is there again; it holds no lease yet.
 
-        One that is not back by POWER_CYCLE_AFTER_S has its power cycled, once, where devices.toml says how. Raises the last error of a
-        device that was not back by RETURN_LIMIT_S, unless it may be waited for `longer`, and at once what no waiting helps:
-        UnstableConditions where a new session would measure elsewhere, ProtocolMismatch, and errors that are not the device's.
+        One that is not back by POWER_CYCLE_AFTER_S has its power cycled, once, where devices.toml says how, and gets the time to start
+        anew. Raises the last error of a device that was not back by RETURN_LIMIT_S, unless it may be waited for `longer`, and at once what
+        no waiting helps: UnstableConditions where a new session would measure elsewhere, ProtocolMismatch, and errors that are not the
+        device's.
         """
         began = time.monotonic()
-        cycled = self.device.power_cycle is None
+        cycled = False
         while True:
             waiting()
             try:
@@ -107,9 +127,9 @@ class Rig:
                 gone_s = time.monotonic() - began
                 if gone_s > RETURN_LIMIT_S and not longer():
                     raise
-                if not cycled and gone_s > POWER_CYCLE_AFTER_S:
-                    power_cycle(self.device)
-                    cycled = True
+                if not cycled and gone_s > POWER_CYCLE_AFTER_S and self.device.power_cycle is not None:
+                    self.cycle_power()
+                    cycled, began = True, time.monotonic()
             else:
                 return
             time.sleep(RETURN_STEP_S)
@@ -120,7 +140,7 @@ class Rig:
         self.close()
         self._stored_session = None
         # The agent may use the cores that its parent may use, and this thread keeps off the measured ones.
-        with _moved_to(self._affinity if self.session.occupied_cores else ()):
+        with moved_to(self._affinity if self.session.occupied_cores else ()):
             self.session = Session.open(self.device, threads=self.threads, announce=self._announce)
         if self.session.placement != before:
             raise UnstableConditions(
@@ -176,6 +196,7 @@ class Rig:
             agent_sha256=self.session.agent_sha256,
             asked_interval=config.interval,
             max_time_s=config.max_time_s,
+            fresh=config.fresh,
         )
 
     def context(self, subject: Subject, began_at: datetime) -> Context:
@@ -246,52 +267,3 @@ class Rig:
                 return
             cooling()
             time.sleep(_COOLING_STEP_S)
-
-
-def _allowed_cores() -> set[int]:
-    """Return the cores that this process may use; macOS, which can only drive other devices, knows of no such bounds."""
-    return os.sched_getaffinity(0) if sys.platform == "linux" else set(range(os.cpu_count() or 1))
-
-
-@contextmanager
-def _moved_to(cores: Collection[int]) -> Iterator[None]:
-    """Let this thread use `cores` for the time of the `with`; without cores nothing is done."""
-    if not cores:
-        yield
-        return
-    kept = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, kept)
-
-
-def other_cores(cores: Collection[int]) -> tuple[int, ...]:
-    """Return the cores of this machine that are not measured on, all of them where none would be left."""
-    allowed = _allowed_cores()
-    return tuple(sorted(allowed - set(cores) or allowed))
-
-
-@contextmanager
-def kept_off(cores: Collection[int]) -> Iterator[None]:
-    """Keep every thread of this process off `cores` for the time of the `with`. Without cores, as for other machines, nothing is done."""
-    if not cores:
-        yield
-        return
-    before: dict[int, set[int]] = {}
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # the thread has ended meanwhile
-            before[int(task.name)] = os.sched_getaffinity(int(task.name))
-    others = set(other_cores(cores))
-    _set_affinity(dict.fromkeys(before, others))
-    try:
-        yield
-    finally:
-        _set_affinity(before)
-
-
-def _set_affinity(affinities: dict[int, set[int]]) -> None:
-    for task, cores in affinities.items():
-        with suppress(ProcessLookupError):  # the thread has ended meanwhile
-            os.sched_setaffinity(task, cores)

@@ -49,7 +49,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a measurement's reader wants to know beyond its subject; `asked_interval` is the relative half-width it was to reach."""
+    """What a measurement's reader wants to know beyond its subject; `asked_interval` is the relative half-width it was to reach.
+
+    `fresh`: it was to be measured whatever the store knew.
+    """
 
     model: str
     model_size_bytes: int
@@ -62,6 +65,7 @@ class Provenance:
     agent_sha256: str
     asked_interval: float
     max_time_s: float
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

@@ -198,12 +198,12 @@ class Store(DeviceRecords):
         for benchmark in found:
             yield self.measurement(benchmark)
 
-    def unreported(self, subject: Subject, *, interval: float, max_time_s: float, since: datetime) -> int | None:
+    def unreported(self, subject: Subject, *, interval: float, max_time_s: float, fresh: bool, since: datetime) -> int | None:
         """Return the newest measurement of `subject` that nobody was told of, as the call that made it did not come to its end.
 
-        Only one that was asked for the same interval and time, finished `since`; None without one.
+        Only one that was asked for the same interval and time, finished `since`, and was to be `fresh` where this one is; None without one.
         """
-        asked = {"asked_interval": interval, "max_time_s": max_time_s}
+        asked = {"asked_interval": interval, "max_time_s": max_time_s} | ({"fresh": 1} if fresh else {})
         statement = (
             select(func.max(BenchmarkRow.id))
             .join(OutcomeRow, OutcomeRow.benchmark == BenchmarkRow.id)

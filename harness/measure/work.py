@@ -77,23 +77,30 @@ class Work:
             converting = [job.converting for job in self._waiting]
         wait(converting, timeout_s, return_when=FIRST_COMPLETED)
 
+    @property
+    def over(self) -> bool:
+        """Whether every model has its outcome."""
+        return self.done == len(self.jobs)
+
     def give_back(self, jobs: Sequence[Job]) -> bool:
         """Let another device take these; return whether there is one."""
         with self._lock:
-            if self._sharers == 1:
-                return False
-            for job in jobs:
-                job.begin_anew()
-            self._waiting[:0] = jobs
-            return True
+            return self._give_back(jobs)
+
+    def _give_back(self, jobs: Sequence[Job]) -> bool:
+        if self._sharers == 1:
+            return False
+        for job in jobs:
+            job.begin_anew()
+        self._waiting[:0] = jobs
+        return True
 
     def leave(self, device: str, jobs: Sequence[Job], error: HarnessError) -> tuple[Job, ...]:
         """End the part of a device that is lost and had `jobs`; return those that nobody will measure now: they have failed by `error`."""
-        if self.give_back(jobs):
-            with self._lock:
-                self._sharers -= 1
-            return ()
         with self._lock:
+            if self._give_back(jobs):
+                self._sharers -= 1
+                return ()
             left, self._waiting = (*jobs, *self._waiting), []
         for job in left:
             job.outcome = FailedResult(job.name, device, str(error), Failure.of(error).stderr_tail)

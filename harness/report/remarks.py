@@ -25,7 +25,7 @@ def remarks(results: Sequence[Result]) -> Iterator[Text]:
             names.setdefault(remark, []).append(result.model if len(devices) == 1 else f"{result.model} on {result.device}")
     for (text, style), models in names.items():
         if len(models) > _FEW:
-            models = ["all" if len(models) == len(results) else f"{len(models)} of {len(results)}"]  # noqa: PLW2901
+            models = ["all" if len(models) == len(results) else f"{', '.join(models[:_FEW])} and {len(models) - _FEW} more"]  # noqa: PLW2901
         for model in models:
             yield Text.assemble((f"{model}: ", "dim"), (text, style))
 

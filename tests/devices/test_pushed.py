@@ -90,6 +90,8 @@ def test_a_session_that_is_closed_drops_what_is_under_way(sshd: Sshd, add: Model
     assert not waiting.is_alive()
     assert len(errors) == 1
     assert time.monotonic() - began < 15
+    while sshd.sessions() and time.monotonic() < began + 15:
+        time.sleep(0.05)
     assert sshd.sessions() == []
 
 

@@ -27,7 +27,7 @@ def test_one_alone_is_not_patient_and_runs_in_the_callers_thread() -> None:
 
     def part() -> None:
         threads.append(threading.current_thread())
-        crew.patiently(busy, (DeviceBusy,))
+        crew.patiently(busy, (DeviceBusy,), lambda _: None)
 
     with pytest.raises(DeviceBusy):
         crew.run([part], lambda: None)
@@ -44,7 +44,7 @@ def test_a_device_is_tried_as_long_as_another_measures() -> None:
                 ended.set()
             busy()
 
-        crew.patiently(attempt, (DeviceBusy,))
+        crew.patiently(attempt, (DeviceBusy,), lambda _: None)
 
     with pytest.raises(DeviceBusy):
         crew.run([waiting, lambda: ended.wait(WAIT_S)], lambda: None)
@@ -59,7 +59,7 @@ def test_other_errors_are_not_waited_out() -> None:
         raise Offline("pi4", "gone")
 
     with pytest.raises(Offline):
-        crew.run([lambda: crew.patiently(fails, (DeviceBusy,)), lambda: ended.wait(WAIT_S)], ended.set)
+        crew.run([lambda: crew.patiently(fails, (DeviceBusy,), lambda _: None), lambda: ended.wait(WAIT_S)], ended.set)
 
 
 def test_two_that_wait_for_each_other_both_give_up() -> None:
@@ -71,7 +71,7 @@ def test_two_that_wait_for_each_other_both_give_up() -> None:
             next(tries[number])
             busy()
 
-        crew.patiently(attempt, (DeviceBusy,))
+        crew.patiently(attempt, (DeviceBusy,), lambda _: None)
 
     with pytest.raises(DeviceBusy):
         crew.run([lambda: part(0), lambda: part(1)], lambda: None)

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from harness.measure.rows import Equivalence
+from harness.measure.samples import Subject
 from harness.measure.store import Store
 from tests.measure.test_store_given import LONG_AGO, PROVENANCE, SUBJECT, measured
 
 OTHER = replace(SUBJECT, fingerprint="fp2")
-ASKED = {"interval": PROVENANCE.asked_interval, "max_time_s": PROVENANCE.max_time_s}
+
+
+def untold(store: Store, subject: Subject = SUBJECT, *, since: datetime = LONG_AGO, **changes: float) -> int | None:
+    asked = {"interval": PROVENANCE.asked_interval, "max_time_s": PROVENANCE.max_time_s} | changes
+    return store.unreported(
+        subject, interval=asked["interval"], max_time_s=asked["max_time_s"], fresh=bool(asked.get("fresh")), since=since
+    )
 
 
 @pytest.fixture
@@ -40,16 +47,18 @@ def test_devices_are_equal_under_one_runtime_and_its_settings(store: Store) -> N
 
 def test_what_nobody_was_told_of_is_found_until_it_is_reported(store: Store) -> None:
     first, newest = measured(store, (1,)), measured(store, (2,))
-    assert store.unreported(SUBJECT, **ASKED, since=LONG_AGO) == newest
+    assert untold(store) == newest
     store.report([newest])
-    assert store.unreported(SUBJECT, **ASKED, since=LONG_AGO) == first
+    assert untold(store) == first
     store.report([first, newest])
-    assert store.unreported(SUBJECT, **ASKED, since=LONG_AGO) is None
+    assert untold(store) is None
 
 
 def test_only_the_same_question_is_answered_by_what_nobody_was_told_of(store: Store) -> None:
     measured(store, (1,))
-    assert store.unreported(SUBJECT, interval=0.5, max_time_s=PROVENANCE.max_time_s, since=LONG_AGO) is None
-    assert store.unreported(SUBJECT, interval=PROVENANCE.asked_interval, max_time_s=1.0, since=LONG_AGO) is None
-    assert store.unreported(SUBJECT, **ASKED, since=datetime.now(UTC)) is None
-    assert store.unreported(OTHER, **ASKED, since=LONG_AGO) is None
+    assert untold(store, interval=0.5) is None
+    assert untold(store, max_time_s=1.0) is None
+    assert untold(store, since=datetime.now(UTC)) is None
+    assert untold(store, OTHER) is None
+    assert untold(store, fresh=True) is None
+    assert untold(store) is not None

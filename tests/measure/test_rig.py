@@ -18,10 +18,11 @@ from harness.devices.inventory import Device
 from harness.devices.session import Session
 from harness.errors import UnstableConditions
 from harness.measure import rig as measure_rig
+from harness.measure.affinity import kept_off, other_cores
 from harness.measure.context import REFERENCE_NAMES
 from harness.measure.device_records import BASELINE_SESSIONS
 from harness.measure.drift import References
-from harness.measure.rig import Rig, kept_off, other_cores
+from harness.measure.rig import Rig
 from harness.measure.store import Store
 from harness.measure.summary import Context
 from latency_agent.protocol import Conditions

@@ -125,4 +125,5 @@ def test_what_was_finished_before_reports_were_kept_counts_as_told(tmp_path: Pat
         with Store.open(tmp_path) as store:
             measured(store, (1, 2))
     with Store.open(tmp_path) as store:
-        assert store.unreported(SUBJECT, interval=PROVENANCE.asked_interval, max_time_s=PROVENANCE.max_time_s, since=LONG_AGO) is None
+        asked = {"interval": PROVENANCE.asked_interval, "max_time_s": PROVENANCE.max_time_s}
+        assert store.unreported(SUBJECT, fresh=False, since=LONG_AGO, **asked) is None
