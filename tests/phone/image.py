@@ -34,7 +34,7 @@ print -r -- "$2"
 _DUMPSYS = """\
 #!/system/bin/sh
 print -r -- "dumpsys $*" >> /stand-in/told
-test -f "/stand-in/dumpsys/$1" && exec cat "/stand-in/dumpsys/$1"
+for each in "$*" "$1"; do test -f "/stand-in/dumpsys/$each" && exec cat "/stand-in/dumpsys/$each"; done
 print -ru2 -- "Can't find service: $1"
 """
 _TOLD = """\
@@ -42,9 +42,18 @@ _TOLD = """\
 told="${0##*/} $*"
 print -r -- "$told" >> /stand-in/told
 test ! -f "/stand-in/answers/$told" || exec cat "/stand-in/answers/$told"
+test ! -f "/stand-in/refusals/$told" || { cat "/stand-in/refusals/$told" >&2; exit 255; }
+test "$told" != "svc power stayon true" || set put global stay_on_while_plugged_in 7
+kept="/stand-in/settings/$2 $3"
+case $told in
+    "settings get "*) test -f "$kept" && cat "$kept" || print null ;;
+    "settings put "* | "svc power stayon true") rm -f "$kept"; print -r -- "$4" > "$kept" ;;
+    "settings delete "*) rm -f "$kept"; print "Deleted 1 rows" ;;
+esac
 """
 _PROPERTIES = """\
 [ro.board.platform]: [zuma]
+[ro.build.id]: [AP2A.240805.005]
 [ro.build.version.release]: [14]
 [ro.build.version.sdk]: [34]
 [ro.hardware]: [zuma]
@@ -135,6 +144,8 @@ def furnish(root: Path, packages: Path) -> None:
         "proc",
         "stand-in/answers",
         "stand-in/dumpsys",
+        "stand-in/refusals",
+        "stand-in/settings",
         "sys",
         "system/bin",
     ):
@@ -166,6 +177,11 @@ def furnish(root: Path, packages: Path) -> None:
     (root / "stand-in/getprop").write_text(_PROPERTIES)
     (root / "stand-in/dumpsys/battery").write_text(_BATTERY)
     (root / "stand-in/dumpsys/thermalservice").write_text(_THERMAL)
+    (root / "stand-in/dumpsys/deviceidle force-idle").write_text("Now forced in to deep idle mode\n")
+    (root / "stand-in/dumpsys/deviceidle unforce").write_text("Light state: ACTIVE, deep state: ACTIVE\n")
+    (root / "stand-in/settings/global low_power").write_text("0\n")
+    (root / "stand-in/settings/global stay_on_while_plugged_in").write_text("0\n")
+    (root / "stand-in/settings").chmod(0o777)
     (root / "stand-in/told").touch()
     (root / "stand-in/told").chmod(0o666)
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from secrets import token_hex
 
 from tests.devices.netns import Namespace
 from tests.phone.adb_server import AdbServer
@@ -26,6 +27,8 @@ mkdir dev/pts
 mount -t devpts -o newinstance,mode=600,ptmxmode=666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 for each in null zero full random urandom tty; do touch dev/$each && mount --bind /dev/$each dev/$each; done
+cat /proc/sys/kernel/random/uuid > dev/boot_id
+mount --bind dev/boot_id proc/sys/kernel/random/boot_id
 mount -t tmpfs -o size=1m,mode=1777 small mnt/small
 chroot --userspec=2000:2000 --groups= . /system/bin/env -i PATH=/system/bin HOME=/ TMPDIR=/data/local/tmp ANDROID_DATA=/data \
     ANDROID_ROOT=/system ADBD_PORT="$2" /debian/as/adbd --library-path /debian/lib:/debian/lib/android /debian/adbd &
@@ -50,7 +53,8 @@ class Phone:
     """A running phone. adb knows it by `serial`; `root` is its file system as this machine sees it, /proc, /dev and /mnt/small apart.
 
     A shell on it is uid 2000, as on a phone. /stand-in holds what its commands tell: `getprop`; `dumpsys/NAME`; `answers/COMMAND`,
-    what `cmd`, `settings` or `svc` answer to one command line; `told`, the command lines that those and dumpsys were told.
+    what `cmd`, `settings` or `svc` answer to one command line, or `refusals/COMMAND`, with which they refuse it; `settings/NAMESPACE KEY`,
+    a setting's value; `told`, the command lines that those and dumpsys were told.
     /mnt/small is a disk of 1 MiB.
     """
 
@@ -59,6 +63,8 @@ class Phone:
         self.folder, self.server, self.root = folder, server, folder / "root"
         shutil.copytree(build(images), self.root, symlinks=True)
         os.chown(self.root / "data/local/tmp", 2000, 2000)
+        properties = self.root / "stand-in/getprop"
+        properties.write_text(properties.read_text().replace("37201FDJH003KW", f"37201FDJH{token_hex(3).upper()}"))
         cores = range(os.cpu_count() or 1)
         self.write_cores({core: LITTLE if core < len(cores) // 2 else BIG for core in cores})
         self._net = Namespace()

@@ -101,6 +101,26 @@ def test_it_records_what_it_is_told(phone: Phone, device: AdbDevice) -> None:
     assert told[-2:] == ["cmd power set-fixed-performance-mode-enabled true", "settings get global low_power"]
 
 
+def test_it_keeps_settings_and_has_another_boot_id_after_a_restart(phone: Phone, server: AdbServer, device: AdbDevice) -> None:
+    settings = "settings get global stay_on_while_plugged_in"
+    boot_id = device.shell("cat /proc/sys/kernel/random/boot_id")
+    assert device.shell(f"{settings}; svc power stayon true; {settings}; {settings}x") == "0\n7\nnull"
+    phone.kill()
+    phone.start()
+    server.disconnect(phone.serial)
+    phone.connect()
+    device = server.client.device(phone.serial)
+    assert device.shell(settings) == "7"
+    assert device.shell("settings put global stay_on_while_plugged_in 3; settings get global stay_on_while_plugged_in") == "3"
+    assert device.shell("cat /proc/sys/kernel/random/boot_id") != boot_id
+
+
+def test_what_it_refuses_ends_badly(phone: Phone, device: AdbDevice) -> None:
+    (phone.root / "stand-in/refusals/cmd power on").write_text("no\n")
+    told = device.shell2("cmd power on", v2=True)
+    assert (told.stdout, told.stderr, told.returncode) == ("", "no\n", 255)
+
+
 def test_it_names_what_runs_on_it(phone: Phone, device: AdbDevice) -> None:
     with device.shell("sleep 2", stream=True):  # adbd may leave it, where nobody listens any more
         until(lambda: any("sleep 2" in line for line in phone.processes().values()))
