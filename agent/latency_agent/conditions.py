@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Collection, List, Optional
+from typing import Collection, List, Optional, Sequence
 
+from latency_agent import android
 from latency_agent.cores import SYSFS, governor, read_cores, read_int, read_text
 from latency_agent.protocol import Conditions, Facts
 
@@ -21,37 +22,55 @@ _CPU_ZONES = ("cpu", "soc", "x86_pkg_temp", "tsens", "big")
 
 
 def facts(allowed: Collection[int], sysfs: Path = SYSFS, proc: Path = PROC) -> Facts:
-    """Return what the device is."""
-    identity = read_text(proc / "device-tree/serial-number") or read_text(Path("/etc/machine-id")) or platform.node()
+    """Return what the device is. Raises OSError of a phone that cannot be told from others."""
+    phone = android.facts() if android.is_phone() else None
+    board = read_text(proc / "device-tree/serial-number") or read_text(Path("/etc/machine-id"))
+    identity = board or platform.node() if phone is None else phone.identity
     release = platform.release()
     cores = read_cores(allowed, sysfs)
     return Facts(
         machine_id_sha256=hashlib.sha256(b"latency-harness" + identity.encode()).hexdigest(),
-        cpu_model=_cpu_model(proc),
+        cpu_model=_cpu_model(proc) if phone is None else phone.model,
         cores=cores,
         kernel=release,
-        os_build=_os_build(),
+        os_build=_os_build() if phone is None else phone.build,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         l2_bytes=_cache_bytes(sysfs, cores[-1].index, level=2),
         last_level_cache_bytes=_cache_bytes(sysfs, cores[-1].index, level=None),
+        cpuset=cpuset(proc),
     )
 
 
 def conditions(core: int, folder: Path, sysfs: Path = SYSFS, proc: Path = PROC) -> Conditions:
     """Return how the device is now, seen from `core`; free disk is that of `folder`."""
     load = read_text(proc / "loadavg")
+    phone = android.now() if android.is_phone() else android.Now()
+    percent = phone.battery.percent
     return Conditions(
         monotonic_ns=time.monotonic_ns(),
         load_1min=float(load.split()[0]) if load else None,
         governor=governor(core, sysfs),
         frequency_khz=frequency_khz(core, sysfs),
-        temperature_c=temperature_c(sysfs),
-        battery_percent=_battery_percent(sysfs),
+        temperature_c=temperature_c(sysfs, phone.thermal.cpu_c),
+        battery_percent=_battery_percent(sysfs) if percent is None else percent,
         available_memory_bytes=_meminfo_bytes(proc, "MemAvailable"),
         free_disk_bytes=shutil.disk_usage(str(folder)).free,
         cooling_state=cooling_state(sysfs),
         throttle_flags=throttle_flags(),
+        battery_c=phone.battery.celsius,
+        charging=phone.battery.charging,
+        thermal_status=phone.thermal.status,
+        battery_saver=phone.battery_saver,
     )
+
+
+def cpuset(proc: Path = PROC) -> Optional[str]:
+    """Return the name of the cpuset that this process is in, None where the kernel has none; cgroup v2 does not name them."""
+    for line in (read_text(proc / "self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "cpuset" in controllers.split(","):
+            return path
+    return None
 
 
 def cooling_state(sysfs: Path = SYSFS) -> Optional[int]:
@@ -82,15 +101,15 @@ def frequency_khz(core: int, sysfs: Path = SYSFS) -> Optional[int]:
     return read_int(sysfs / f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
 
 
-def temperature_c(sysfs: Path = SYSFS) -> Optional[float]:
-    """Return the highest temperature of the zones that name a CPU or SoC, or of all zones where none does."""
+def temperature_c(sysfs: Path = SYSFS, told_c: Sequence[float] = ()) -> Optional[float]:
+    """Return the highest of the CPUs' temperatures `told_c` and the zones that name a CPU or SoC, of all zones where there are none."""
     zones = []
     for zone in sorted((sysfs / "class/thermal").glob("thermal_zone*")):
         millidegrees = read_int(zone / "temp")
         # Sensors that are off answer with absolute zero or with nonsense far from any silicon's range.
         if millidegrees is not None and -40_000 < millidegrees < 150_000:
             zones.append(((read_text(zone / "type") or "").lower(), millidegrees / 1000))
-    named = [celsius for name, celsius in zones if any(word in name for word in _CPU_ZONES)]
+    named = [*told_c, *(celsius for name, celsius in zones if any(word in name for word in _CPU_ZONES))]
     return max(named or [celsius for _, celsius in zones], default=None)
 
 

@@ -5,7 +5,8 @@ The harness writes requests, `{"id": 1, "op": "hello", "args": {...}}`; the agen
 whose op is `ping` is a heartbeat and gets no answer. The agent ends on EOF, and when it has heard nothing
 for `HEARTBEAT_TIMEOUT_S`.
 
-Version 2: models may be timed in turn within a chunk. Version 3: room can be made for a model.
+Version 2: models may be timed in turn within a chunk. Version 3: room can be made for a model. Version 4: what a phone tells of
+its battery and its heat.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
-VERSION = 3
+VERSION = 4
 HEARTBEAT_INTERVAL_S = 2.0
 HEARTBEAT_TIMEOUT_S = 20.0
 
@@ -49,7 +50,10 @@ class Core:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a device is: the answer to `facts`. `machine_id_sha256` hashes the machine or board id."""
+    """What a device is: the answer to `facts`. `machine_id_sha256` hashes the machine or board id.
+
+    `cpuset` is the name of the set of cores that the agent was started in, None where the kernel has no such sets.
+    """
 
     machine_id_sha256: str
     cpu_model: str
@@ -59,6 +63,7 @@ class Facts:
     memory_bytes: int
     l2_bytes: Optional[int]
     last_level_cache_bytes: Optional[int]
+    cpuset: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class Conditions:
 
     `cooling_state` is how many steps the kernel holds a core's frequency down for its heat, 0 where it does not. `throttle_flags` are
     those of a Raspberry Pi's firmware (`vcgencmd get_throttled`): bits 0 to 3 what limits it now (voltage, frequency cap, throttling,
-    soft temperature limit), bits 16 to 19 what did since it was started.
+    soft temperature limit), bits 16 to 19 what did since it was started. `thermal_status` is how far Android holds the phone back for
+    its heat: 0 for not at all, 1 for light, to 6, at which it shuts down.
     """
 
     monotonic_ns: int
@@ -80,6 +86,10 @@ class Conditions:
     free_disk_bytes: int
     cooling_state: Optional[int] = None
     throttle_flags: Optional[int] = None
+    battery_c: Optional[float] = None
+    charging: Optional[bool] = None
+    thermal_status: Optional[int] = None
+    battery_saver: Optional[bool] = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.devices.inventory import Device
+from harness.devices.obstacles import obstacles
 from harness.devices.provision import runtime_is_there
 from harness.devices.session import Session
 from harness.errors import HarnessError
@@ -18,12 +19,16 @@ DEADLINE_S = 15.0
 
 @dataclass(frozen=True)
 class Found:
-    """What a device's agent says of it: who it is, what it has, where it would measure, and how it is at this moment."""
+    """What a device's agent says of it: who it is, what it has, where it would measure, and how it is at this moment.
+
+    `obstacles` are what keeps it from measuring well.
+    """
 
     hello: Hello
     facts: Facts
     placement: Placement
     conditions: Conditions
+    obstacles: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def _look(device: Device, answers: dict[str, Surveyed]) -> None:
         return
     try:
         with Session.open(device) as session:
-            found = Found(session.hello, session.facts, session.placement, session.conditions())
+            facts, placement, now = session.facts, session.placement, session.conditions()
+            found = Found(session.hello, facts, placement, now, tuple(obstacles(facts, placement, now)))
     except HarnessError as error:
         answers[device.name] = Surveyed(device, None, "; ".join(line for line in (error.message, error.hint) if line))
     else:

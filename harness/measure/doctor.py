@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from statistics import median
 
 from harness.convert.reference import reference_models
 from harness.devices.inventory import load_inventory
+from harness.devices.obstacles import barred_cores, thermal
 from harness.devices.session import Session
 from harness.files import StrPath
 from harness.measure import plan, stats
 from harness.measure.affinity import kept_off
 from harness.measure.result import Check
-from latency_agent.protocol import Conditions, Repetition, SoloResult
+from latency_agent.protocol import Conditions, Facts, Placement, Repetition, SoloResult
 
 _LEAST_DISK_BYTES = 1 << 30
 _LEAST_MEMORY_BYTES = 512 << 20
@@ -46,9 +48,12 @@ def doctor(device: str | None = None, *, inventory: StrPath | None = None) -> tu
     limit_c = found.temperature_limit_c or _HOTTEST_C
     return (
         _core(session),
+        *_cpuset(session.facts, session.placement),
         _governor(before),
         _temperature(before, limit_c),
+        *_heat(before),
         _battery(before),
+        *_power(before),
         _load(repetition),
         _steadiness(repetition),
         _steal(repetition),
@@ -70,6 +75,11 @@ def _core(session: Session) -> Check:
     )
 
 
+def _cpuset(facts: Facts, placement: Placement) -> Iterator[Check]:
+    if (barred := barred_cores(facts, placement)) is not None:
+        yield Check("cpuset", ok=False, found=barred, advice="what is measured is a smaller core: only root may move it elsewhere")
+
+
 def _governor(now: Conditions) -> Check:
     if now.governor is None:
         return Check("governor", None, "the kernel shows no frequency governor", "a virtual machine's frequency is its host's affair")
@@ -84,11 +94,26 @@ def _temperature(now: Conditions, limit_c: float) -> Check:
     return Check("temperature", fit, f"{now.temperature_c:.0f} C", "" if fit else f"let it cool below {limit_c:.0f} C")
 
 
+def _heat(now: Conditions) -> Iterator[Check]:
+    status = now.thermal_status
+    if status is not None:
+        yield Check("thermal status", status == 0, thermal(status), "let it cool: out of its case, screen dark" if status else "")
+
+
 def _battery(now: Conditions) -> Check:
     if now.battery_percent is None:
         return Check("battery", ok=True, found="none", advice="")
     fit = now.battery_percent >= _LOWEST_BATTERY_PERCENT
     return Check("battery", fit, f"{now.battery_percent}%", "" if fit else "charge it: many devices slow down on a low battery")
+
+
+def _power(now: Conditions) -> Iterator[Check]:
+    if now.charging is not None:
+        advice = "that warms it: let it charge to the full first, or reach it over Wi-Fi" if now.charging else ""
+        yield Check("charging", not now.charging, "yes" if now.charging else "no", advice)
+    if now.battery_saver is not None:
+        advice = "it holds the phone back: switch it off" if now.battery_saver else ""
+        yield Check("battery saver", not now.battery_saver, "on" if now.battery_saver else "off", advice)
 
 
 def _load(repetition: Repetition) -> Check:

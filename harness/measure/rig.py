@@ -247,9 +247,9 @@ class Rig:
         return TimedRepetition(self.stored_session, taken_at, models, data)
 
     def cool(self, cooling: Callable[[], None]) -> None:
-        """Wait until the device is below its temperature limit, where it has one, and its kernel holds no core down for its heat.
+        """Wait until the device is below its temperature limit, where it has one, and nothing there holds it down for its heat.
 
-        Raises UnstableConditions where it stays above the limit for 5 minutes. A core that is held down is waited for for a minute: what is
+        Raises UnstableConditions where it stays above the limit for 5 minutes. One that is held down is waited for for a minute: what is
         measured then has its verdict.
         """
         limit_c = math.inf if self.device.temperature_limit_c is None else self.device.temperature_limit_c

@@ -94,8 +94,8 @@ def estimate_repetition(repetition: Repetition, model: int, threads: int) -> Rep
 
 
 def limited(before: Conditions, after: Conditions) -> bool:
-    """Return whether the kernel, or a Raspberry Pi's firmware, says that the device was held back meanwhile."""
-    if before.cooling_state or after.cooling_state:
+    """Return whether the kernel, Android, or a Raspberry Pi's firmware says that the device was held back meanwhile."""
+    if any(now.cooling_state or now.thermal_status or now.battery_saver for now in (before, after)):
         return True
     if before.throttle_flags is None or after.throttle_flags is None:
         return False
@@ -104,8 +104,8 @@ def limited(before: Conditions, after: Conditions) -> bool:
 
 
 def held_down(now: Conditions) -> bool:
-    """Return whether the kernel, or a Raspberry Pi's firmware, says that the device is held back now for its heat."""
-    return bool(now.cooling_state or (now.throttle_flags or 0) & _HELD_DOWN)
+    """Return whether the kernel, Android, or a Raspberry Pi's firmware says that the device is held back now for its heat."""
+    return bool(now.cooling_state or now.thermal_status or (now.throttle_flags or 0) & _HELD_DOWN)
 
 
 def shift(latencies: Floats) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
 
+from harness.devices.obstacles import LOW_BATTERY_PERCENT
 from harness.measure import drift, stats
 from harness.measure.result import VERDICTS, Result, Verdict
 from harness.measure.samples import REFERENCES, Measurement, TimedRepetition
+from latency_agent.protocol import Conditions
 
 _LEAST_SOUND = 3
 _LEAST_DELEGATED_SHARE = 0.5
@@ -122,6 +124,7 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
     latency_ms = found.interval.centre / _NS_PER_MS
     low, high = found.interval.low, found.interval.high
     samples = sum(one.estimate.samples for one in found.judged)
+    conditions = [now for one in measurement.repetitions for now in (one.data.before, one.data.after)]
     return Result(
         model=provenance.model,
         sha256=subject.model_sha256,
@@ -157,7 +160,7 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
         elasticity=elasticity,
         numbers=measurement.numbers,
         note=provenance.note,
-        warnings=_warnings(measurement, found, context, asked or provenance.asked_interval),
+        warnings=(*_warnings(measurement, found, context, asked or provenance.asked_interval), *_of_battery(conditions)),
         verdict=found.verdict(asked or provenance.asked_interval),
         from_store=from_store,
         measured_at=measurement.measured_at,
@@ -194,3 +197,14 @@ def _warnings(measurement: Measurement, found: Estimate, context: Context, asked
     if context.spread is not None and stats.unreachable(latencies, context.spread, asked):
         warnings.append(f"between visits this device varies by {context.spread:.1%}: one visit cannot tell a latency within {asked:.1%}")
     return tuple(warnings)
+
+
+def _of_battery(seen: Sequence[Conditions]) -> Iterator[str]:
+    """Yield what a device's battery may have done to a measurement under these conditions."""
+    if any(now.charging for now in seen):
+        yield "it was charging, which warms it: measured when it is full, or unplugged, it may be faster"
+    lowest = min((now.battery_percent for now in seen if now.battery_percent is not None), default=100)
+    if lowest <= LOW_BATTERY_PERCENT:
+        yield f"its battery was at {lowest}%: many devices slow down on a low one"
+    if any(now.battery_saver for now in seen):
+        yield "battery saver was on, which holds it back"

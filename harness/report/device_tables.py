@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.devices.setup import Setup
     from harness.devices.survey import Surveyed
     from harness.measure.result import Check, Equality
-    from latency_agent.protocol import Core
+    from latency_agent.protocol import Conditions, Core
 
 
 def checks_table(checks: Sequence[Check]) -> RenderableType:
@@ -38,7 +38,9 @@ def checks_table(checks: Sequence[Check]) -> RenderableType:
 def devices_table(surveyed: Sequence[Surveyed]) -> RenderableType:
     """Return the devices of an inventory as they were found."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("device", "model", "cores", "measured on", "governor", "temperature", "runtime", "free disk"):
+    powered = any(one.found is not None and one.found.conditions.battery_percent is not None for one in surveyed)
+    battery = ["battery"] if powered else []
+    for name in ("device", "model", "cores", "measured on", "governor", "temperature", *battery, "runtime", "free disk"):
         table.add_column(name, overflow="fold")
     for one in surveyed:
         if one.found is None:
@@ -51,11 +53,22 @@ def devices_table(surveyed: Sequence[Surveyed]) -> RenderableType:
             f"{', '.join(map(str, one.found.placement.cores))} ({one.found.placement.chosen_by})",
             now.governor or "unknown",
             "unknown" if now.temperature_c is None else f"{now.temperature_c:.0f} C",
+            *([_battery(now)] if powered else []),
             f"{runtime.runtime} {runtime.runtime_version}",
             f"{now.free_disk_bytes / 2**30:.1f} GiB",
         )
     problems = [Text(f"{one.device.name}: {one.problem}", style="red") for one in surveyed if one.found is None]
-    return Group(*([table] if table.row_count else []), *problems)
+    held_back = [(one.device.name, "; ".join(one.found.obstacles)) for one in surveyed if one.found is not None and one.found.obstacles]
+    warnings = [Text(f"{name}: {why}", style="yellow") for name, why in held_back]
+    return Group(*([table] if table.row_count else []), *warnings, *problems)
+
+
+def _battery(now: Conditions) -> str:
+    """Return how full a battery is, and whether it charges, and how warm it is."""
+    if now.battery_percent is None:
+        return "none"
+    parts = [f"{now.battery_percent}%", "charging" if now.charging else "", "" if now.battery_c is None else f"{now.battery_c:.0f} C"]
+    return ", ".join(filter(None, parts))
 
 
 def equality_table(outcome: Equality) -> RenderableType:

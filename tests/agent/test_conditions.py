@@ -65,6 +65,23 @@ def test_the_hottest_zone_of_the_cpu_counts(sysfs: Path) -> None:
     assert conditions.temperature_c(sysfs) == 55.5
 
 
+def test_what_a_phone_tells_of_its_cpus_counts_beside_the_zones_that_name_one(sysfs: Path) -> None:
+    zones(sysfs, ("battery", 90_000), ("modem", 70_000))
+    assert conditions.temperature_c(sysfs, (40.0, 41.5)) == 41.5
+    zones(sysfs, ("battery", 90_000), ("cpu-0-0-usr", 43_000))
+    assert conditions.temperature_c(sysfs, (40.0, 41.5)) == 43.0
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("4:memory:/\n3:cpuset:/background\n", "/background"), ("2:cpu,cpuset:/a:b\n", "/a:b"), ("0::/uid_2000/pid_7\n", None), ("", None)],
+)
+def test_the_cpuset_is_told_where_the_kernel_names_it(proc: Path, text: str, name: str | None) -> None:
+    assert conditions.cpuset(proc) is None
+    write(proc / "self/cgroup", text)
+    assert conditions.cpuset(proc) == name
+
+
 def test_where_no_zone_names_a_cpu_the_hottest_of_all_counts(sysfs: Path) -> None:
     zones(sysfs, ("acpitz", 30_000), ("other", 35_000))
     assert conditions.temperature_c(sysfs) == 35.0

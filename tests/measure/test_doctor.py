@@ -72,6 +72,15 @@ def test_a_check_judges_what_the_device_tells(check: Check, ok: bool | None, wor
     assert bool(check.advice) or ok is not False
 
 
+def test_what_only_phones_tell_is_looked_at_where_it_is_told() -> None:
+    assert [*checks._heat(at()), *checks._power(at())] == []
+    cool, full, unsaved = *checks._heat(at(thermal_status=0)), *checks._power(at(charging=False, battery_saver=False))
+    assert all(check.ok and not check.advice for check in (cool, full, unsaved))
+    hot, charging, saved = *checks._heat(at(thermal_status=4)), *checks._power(at(charging=True, battery_saver=True))
+    assert hot.found == "4 (critical)"
+    assert all(check.ok is False and check.advice for check in (hot, charging, saved))
+
+
 def quiet() -> Repetition:
     return repetition(*(chunk(around(100_000, seed)) for seed in range(20)))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -113,8 +113,8 @@ def waits(store: Store, limit_c: float | None, *told: Conditions) -> int:
     return len(waited)
 
 
-def at(temperature_c: float, cooling_state: int | None = None, throttle_flags: int | None = None) -> Conditions:
-    return replace(CONDITIONS, temperature_c=temperature_c, cooling_state=cooling_state, throttle_flags=throttle_flags)
+def at(temperature_c: float, **told: Any) -> Conditions:
+    return replace(CONDITIONS, temperature_c=temperature_c, **told)
 
 
 @pytest.fixture
@@ -132,11 +132,12 @@ def test_a_hot_device_is_let_cool(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("_quick")
-@pytest.mark.parametrize("held", [{"cooling_state": 2}, {"throttle_flags": 0x4}])
+@pytest.mark.parametrize("held", [{"cooling_state": 2}, {"throttle_flags": 0x4}, {"thermal_status": 1}])
 def test_a_core_that_is_held_down_is_waited_for_but_not_for_ever(store: Store, held: dict[str, int]) -> None:
     assert waits(store, None, at(60.0, **held), at(60.0, **held), at(60.0)) == 2
     assert waits(store, None, at(60.0, **held)) >= 1
     assert waits(store, None, at(60.0, throttle_flags=0x40001)) == 0  # low voltage does not pass by waiting
+    assert waits(store, None, at(60.0, battery_saver=True)) == 0  # nor does it end what the user has switched on
 
 
 @pytest.mark.parametrize("limit_c", [None, 1.0])

@@ -281,6 +281,10 @@ def test_quantiles_are_those_of_the_tables() -> None:
         ({"throttle_flags": 0x0}, {"throttle_flags": 0x20000}, True),  # for a moment in between
         ({"throttle_flags": 0x50000}, {"throttle_flags": 0x50008}, True),
         ({"throttle_flags": 0x50005}, {"throttle_flags": 0x50000}, True),
+        ({"thermal_status": 0, "battery_saver": False}, {"thermal_status": 0, "battery_saver": False}, False),
+        ({"thermal_status": 0}, {"thermal_status": 1}, True),
+        ({"thermal_status": 3}, {"thermal_status": 0}, True),
+        ({"battery_saver": False}, {"battery_saver": True}, True),
     ],
 )
 def test_a_device_that_was_held_back_is_noticed(before: dict[str, Any], after: dict[str, Any], found: bool) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,3 +193,25 @@ def test_a_precision_that_one_visit_cannot_give_is_warned_of() -> None:
     (warning,) = summarise(data, replace(NOTHING_KNOWN, spread=0.05), from_store=False, asked=0.02).warnings
     assert "varies by 5.0%" in warning
     assert summarise(data, replace(NOTHING_KNOWN, spread=0.001), from_store=False, asked=0.02).warnings == ()
+
+
+def under(data: Repetition, before: dict[str, Any], after: dict[str, Any] | None = None) -> Repetition:
+    """Return a repetition before and after which the device was so."""
+    return replace(data, before=replace(data.before, **before), after=replace(data.after, **(before if after is None else after)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({}, {}, []),
+        ({"charging": False, "battery_percent": 21, "battery_saver": False}, None, []),
+        ({"charging": False}, {"charging": True}, ["it was charging"]),
+        ({"battery_percent": 22}, {"battery_percent": 20}, ["its battery was at 20%"]),
+        ({"battery_saver": True, "battery_percent": 5, "charging": True}, None, ["it was charging", "at 5%", "battery saver was on"]),
+    ],
+)
+def test_what_the_battery_may_have_done_is_warned_of(before: dict[str, Any], after: dict[str, Any] | None, words: list[str]) -> None:
+    data = [sound(1), under(sound(2), before, after), sound(3)]
+    found = summarise(measurement(data), NOTHING_KNOWN, from_store=False).warnings
+    assert len(found) == len(words)
+    assert all(word in warning for word, warning in zip(words, found, strict=True))
