@@ -8,7 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from latency_agent import governor, install, runtime, server, worker
+from latency_agent import install, runtime, server, settings, worker
 from latency_agent.lease import Lease
 
 
@@ -26,6 +26,7 @@ def main() -> None:
         changing.add_argument("--owner", required=True)
         if role == "remove":
             changing.add_argument("--root", type=Path, required=True)
+            changing.add_argument("become", nargs="*")
         else:
             changing.add_argument("--sha256", required=True)
             changing.add_argument("--into", type=Path, required=True)
@@ -42,7 +43,7 @@ def main() -> None:
         lease = Lease(options.lease, options.owner, secrets.token_hex(16))
         try:
             if options.role == "remove":
-                install.remove(options.root, lease)
+                install.remove(options.root, lease, options.become)
             elif options.role == "put":
                 install.put(options.made, options.sha256, options.into, lease)
             else:
@@ -51,7 +52,7 @@ def main() -> None:
             sys.exit(str(error))
         return
     if options.role == "guard":
-        governor.guard(options.journal, options.become)
+        settings.guard(options.journal, options.become)
         return
     out_fd = os.dup(1)
     os.dup2(2, 1)

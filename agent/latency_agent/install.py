@@ -7,8 +7,11 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Sequence
 
+from latency_agent import settings
+from latency_agent.android_settings import PhoneError
+from latency_agent.cpufreq import GovernorError
 from latency_agent.lease import Busy, Lease
 from latency_agent.worker import file_sha256
 
@@ -58,11 +61,14 @@ def put(made: Path, sha256: str, into: Path, lease: Lease) -> None:
         shutil.rmtree(str(made.parent), ignore_errors=True)
 
 
-def remove(root: Path, lease: Lease) -> None:
-    """Remove the folder of the harness; raises NotDone where somebody measures from it."""
+def remove(root: Path, lease: Lease, become: Sequence[str] = ()) -> None:
+    """Remove the folder of the harness, when what its journals say is put back; raises NotDone where somebody measures from it."""
     with _held(lease):
         try:
+            settings.restore_left(root, settings.journal_of(root, lease.holder), become)
             shutil.rmtree(str(root))
+        except (GovernorError, PhoneError) as error:
+            raise NotDone(str(error)) from error
         except OSError as error:
             raise NotDone(f"{root} cannot be removed: {error.strerror or error}") from error
 

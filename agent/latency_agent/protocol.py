@@ -6,7 +6,7 @@ whose op is `ping` is a heartbeat and gets no answer. The agent ends on EOF, and
 for `HEARTBEAT_TIMEOUT_S`.
 
 Version 2: models may be timed in turn within a chunk. Version 3: room can be made for a model. Version 4: what a phone tells of
-its battery and its heat.
+its battery and its heat; `hold` sets its settings too, in place of `govern`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Conditions:
     `cooling_state` is how many steps the kernel holds a core's frequency down for its heat, 0 where it does not. `throttle_flags` are
     those of a Raspberry Pi's firmware (`vcgencmd get_throttled`): bits 0 to 3 what limits it now (voltage, frequency cap, throttling,
     soft temperature limit), bits 16 to 19 what did since it was started. `thermal_status` is how far Android holds the phone back for
-    its heat: 0 for not at all, 1 for light, to 6, at which it shuts down.
+    its heat: 0 for not at all, 1 for light, to 6, at which it shuts down. `settings` names what the session has set.
     """
 
     monotonic_ns: int
@@ -90,6 +90,7 @@ class Conditions:
     charging: Optional[bool] = None
     thermal_status: Optional[int] = None
     battery_saver: Optional[bool] = None
+    settings: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,14 @@ class Placement:
     cores: Tuple[int, ...]
     chosen_by: str
     governor: Optional[str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The answer to `hold`: what was set and will be put back, and what the device does not let one set, with its words."""
+
+    held: Tuple[str, ...]
+    refused: Tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ import time
 import traceback
 from pathlib import Path
 from queue import Queue
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from latency_agent import cache, conditions, cores, governor, runtime
+from latency_agent import android, cache, conditions, cores, runtime, settings
+from latency_agent.android_settings import PhoneError
+from latency_agent.cpufreq import GovernorError
 from latency_agent.lease import Busy, Lease
 from latency_agent.protocol import HEARTBEAT_INTERVAL_S, HEARTBEAT_TIMEOUT_S, VERSION, Hello, encode
 from latency_agent.timing import clock_step_ns
@@ -55,15 +57,16 @@ class Server:
         self._guard: Optional[subprocess.Popen[bytes]] = None
         self._become: List[str] = []
         self._journal: Optional[Path] = None
+        self._held: Tuple[str, ...] = ()
         self._worker: Optional[subprocess.Popen[bytes]] = None
         self._operations: Dict[str, Callable[[Dict[str, Any]], Any]] = {
             "hello": self._hello,
             "facts": lambda _: encode(conditions.facts(self._allowed)),
-            "conditions": lambda args: encode(conditions.conditions(int(args["core"]), self._root)),
+            "conditions": lambda args: self._said(encode(conditions.conditions(int(args["core"]), self._root))),
             "has": self._has,
             "make_room": self._make_room,
             "place": self._place,
-            "govern": self._govern,
+            "hold": self._hold,
             "acquire": self._acquire,
             "solo": lambda args: self._repetition("solo", args),
             "timed": lambda args: self._repetition("timed", args),
@@ -99,7 +102,7 @@ class Server:
             answer["result"] = operation(request.get("args", {}))
         except Refused as refused:
             answer["error"] = {"kind": refused.kind, "message": refused.message, "stderr_tail": refused.stderr_tail}
-        except (Busy, cores.CoreError, governor.GovernorError, ImportError, OSError) as error:
+        except (Busy, cores.CoreError, GovernorError, PhoneError, ImportError, OSError) as error:
             answer["error"] = {"kind": type(error).__name__, "message": str(error), "stderr_tail": ""}
         data = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
         try:
@@ -152,8 +155,8 @@ class Server:
 
     def _restore(self, journal: Path) -> None:
         try:
-            governor.restore(journal, self._become)
-        except governor.GovernorError as error:
+            settings.restore(journal, self._become)
+        except (GovernorError, PhoneError) as error:
             sys.stderr.write(f"{error}\n")  # the journal stays for the next session
 
     def _hello(self, _: Dict[str, Any]) -> Any:
@@ -191,18 +194,29 @@ class Server:
             os.sched_setaffinity(int(thread.name), others)
         return encode(placement)
 
-    def _govern(self, args: Dict[str, Any]) -> Any:
+    def _hold(self, args: Dict[str, Any]) -> Any:
         self._check_lease()
         with self._lock:  # an end in between would put back what is set a moment later
             assert self._lease is not None
             self._become = args["become"]
-            self._journal = governor.journal_of(self._root, self._lease.holder)
+            self._journal = settings.journal_of(self._root, self._lease.holder)
             if self._guard is None:
-                self._guard = governor.start_guard(self._archive, self._journal, self._become)
-            governor.restore_left(self._root, self._journal, self._become)
-            governor.restore(self._journal, self._become)
-            governor.set_governor(args["cores"], governor.PERFORMANCE, self._become, self._journal)
-        return {}
+                self._guard = settings.start_guard(self._archive, self._journal, self._become)
+            settings.restore_left(self._root, self._journal, self._become)
+            settings.restore(self._journal, self._become)
+            held = settings.hold(
+                self._journal,
+                cores=args["cores"],
+                frequency_khz=args["frequency_khz"],
+                become=self._become,
+                phone=android.is_phone(),
+            )
+        self._held = held.held
+        return encode(held)
+
+    def _said(self, now: Dict[str, Any]) -> Dict[str, Any]:
+        """Return conditions with what was set, which a worker does not know."""
+        return {**now, "settings": self._held}
 
     def _acquire(self, args: Dict[str, Any]) -> Any:
         lease = Lease(Path(args["path"]), args["owner"], args["token"])
@@ -243,7 +257,8 @@ class Server:
         answer = json.loads(out)
         if "error" in answer:
             raise Refused(answer["error"]["kind"], answer["error"]["message"], _tail(err))
-        return answer["result"]
+        result = answer["result"]
+        return {name: self._said(value) if name in ("before", "after") else value for name, value in result.items()}
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -34,6 +34,7 @@ _KEYS: dict[str, type] = {
     "temperature_limit_c": float,
     "tags": list,
     "become": str,
+    "frequency_khz": int,
     "power_cycle": str,
 }
 _KEYS_OF_TRANSPORT: dict[str, dict[str, type]] = {
@@ -62,6 +63,7 @@ class Device:
     temperature_limit_c: float | None = None
     tags: tuple[str, ...] = ()
     become: str | None = None
+    frequency_khz: int | None = None
     power_cycle: str | None = None
 
     @property
@@ -190,8 +192,11 @@ class _Reader:
                 raise self.error((*where, key), f"{key} is no command: {error}", f'such as {key} = "{example}"') from None
             if not words:
                 raise self.error((*where, key), f"{key} is empty", f'such as {key} = "{example}"')
-        if table.get("core", 0) < 0:
-            raise self.error((*where, "core"), f"core is a number from 0 on, not {table['core']}")
+        if "frequency_khz" in table and "become" not in table:
+            raise self.error((*where, "frequency_khz"), "frequency_khz needs become", "only root may lock a frequency")
+        for key, least in (("core", 0), ("frequency_khz", 1)):
+            if table.get(key, least) < least:
+                raise self.error((*where, key), f"{key} is a number from {least} on, not {table[key]}")
         return Device(name, **{key: _frozen(value, _KEYS.get(key)) for key, value in table.items()})
 
     def check_keys(self, table: Mapping[str, Any], known: Mapping[str, type], where: tuple[str, ...]) -> None:

@@ -34,7 +34,7 @@ from harness.errors import (
     UnstableConditions,
 )
 from latency_agent import protocol
-from latency_agent.protocol import Conditions, Facts, Hello, ModelFile, Placement, Repetition, SoloResult, SoloTask, TimedTask
+from latency_agent.protocol import Conditions, Facts, Hello, ModelFile, Placement, Repetition, Settings, SoloResult, SoloTask, TimedTask
 
 REQUEST_TIMEOUT_S = 20.0
 _START_TIMEOUT_S = 60.0
@@ -58,13 +58,16 @@ _HINTS = {
     "DiskFull": "free some, or take away what the harness put there: harness setup DEVICE --remove",
     "GovernorError": (
         "the user must be let do this without a password (visudo: USER ALL=(root) NOPASSWD: /usr/bin/tee "
-        "/sys/devices/system/cpu/cpu[0-9]/cpufreq/scaling_governor), or take `become` out of devices.toml"
+        "/sys/devices/system/cpu/cpu[0-9]/cpufreq/scaling_governor, and the same of scaling_min_freq and scaling_max_freq for "
+        "frequency_khz), or take `become` and `frequency_khz` out of devices.toml"
     ),
+    "FrequencyError": "set `frequency_khz` of this device in devices.toml to a frequency that its core has, and let it cool",
     "CoreError": "set `core` of this device in devices.toml to an allowed core, or ask for fewer threads",
     "ImportError": "set `runtime` or `python` of this device in devices.toml to what it has",
     "MemoryError": "the model needs more memory than the device has free",
     "ModelError": "the runtime's own words are above: it lacks an operator, or a version of one; another runtime or precision may have it",
     "NoLease": "run the same command again: what was measured is stored",
+    "PhoneError": "restart the phone, then run the same command again",
     "PermissionError": "if another user left the file behind, let them or root remove it",
     "TamperedModel": "is its disk sound, and nothing else writing to the harness's folder there? the same command pushes it again",
     "WorkerDied": "the runtime crashed on this model; the last lines it printed are stored with the failure",
@@ -73,7 +76,7 @@ _HINTS = {
 
 
 class Session:
-    """A live agent; `facts` and `placement` say where it measures."""
+    """A live agent; `facts` and `placement` say where it measures, `settings` what was set there since it holds the lease."""
 
     def __init__(self, device: Device, transport: Transport, stream: Stream) -> None:
         self.device = device
@@ -91,6 +94,7 @@ class Session:
         self.placement: Placement
         self.agent_sha256: str
         self.holder: str | None = None
+        self.settings = Settings((), ())
 
     @classmethod
     def open(
@@ -134,7 +138,8 @@ class Session:
             session.facts = protocol.decode(Facts, session.request("facts"))
             placement = protocol.decode(Placement, session.request("place", {"threads": threads, "core": device.core}))
             governed = device.become is not None and placement.governor is not None
-            session.placement = replace(placement, governor=_GOVERNOR) if governed else placement
+            locked = "" if device.frequency_khz is None else f" at {device.frequency_khz} kHz"
+            session.placement = replace(placement, governor=_GOVERNOR + locked) if governed else placement
         except BaseException:
             session.close()
             raise
@@ -182,7 +187,7 @@ class Session:
         wait_s: float = 20.0,
         waiting: Callable[[str], None] | None = None,
     ) -> None:
-        """Take the device's lease, and set its governor where devices.toml says how (`become`).
+        """Take the device's lease, and set what calms it: a phone's settings, and where devices.toml says how (`become`) its governor.
 
         Sessions with the same `token` share a lease: two runtimes on one machine. `replaces` is the `holder` of a lost session with this
         token: its agent may still measure, and is ended.
@@ -204,9 +209,10 @@ class Session:
             else:
                 break
         self.holder = str(answer["holder"])
-        if self.device.become is not None and self.placement.governor is not None:
-            become = shlex.split(self.device.become)
-            self.request("govern", {"cores": self.placement.cores, "become": become}, timeout_s=_START_TIMEOUT_S)
+        become = shlex.split(self.device.become or "")
+        if become or self.device.transport == "adb":
+            wanted = {"cores": self.placement.cores if become else (), "frequency_khz": self.device.frequency_khz, "become": become}
+            self.settings = protocol.decode(Settings, self.request("hold", wanted, timeout_s=_START_TIMEOUT_S))
 
     def conditions(self) -> Conditions:
         """Return how the device is now."""

@@ -89,7 +89,8 @@ def remove(device: Device) -> str:
             if python is None:  # nothing that could measure
                 _run(device, transport, ["rm", "-rf", root])
             else:
-                _run(device, transport, [python, "-I", _agent(transport, root), "remove", *_lease(device), "--root", root])
+                become = shlex.split(device.become or "")
+                _run(device, transport, [python, "-I", _agent(transport, root), "remove", *_lease(device), "--root", root, "--", *become])
     finally:
         transport.close()
     return root

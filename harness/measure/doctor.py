@@ -14,7 +14,7 @@ from harness.files import StrPath
 from harness.measure import plan, stats
 from harness.measure.affinity import kept_off
 from harness.measure.result import Check
-from latency_agent.protocol import Conditions, Facts, Placement, Repetition, SoloResult
+from latency_agent.protocol import Conditions, Facts, Placement, Repetition, Settings, SoloResult
 
 _LEAST_DISK_BYTES = 1 << 30
 _LEAST_MEMORY_BYTES = 512 << 20
@@ -49,7 +49,8 @@ def doctor(device: str | None = None, *, inventory: StrPath | None = None) -> tu
     return (
         _core(session),
         *_cpuset(session.facts, session.placement),
-        _governor(before),
+        _governor(before, phone=found.transport == "adb"),
+        *(_settings(session.settings) if found.transport == "adb" else ()),
         _temperature(before, limit_c),
         *_heat(before),
         _battery(before),
@@ -80,11 +81,25 @@ def _cpuset(facts: Facts, placement: Placement) -> Iterator[Check]:
         yield Check("cpuset", ok=False, found=barred, advice="what is measured is a smaller core: only root may move it elsewhere")
 
 
-def _governor(now: Conditions) -> Check:
+def _settings(made: Settings) -> Iterator[Check]:
+    for refusal in made.refused:
+        yield Check("settings", ok=False, found=refusal, advice="the phone does not allow it: keep it cool, and look at the verdict")
+    if made.held:
+        yield Check("settings", ok=True, found=", ".join(made.held), advice="")
+
+
+def _governor(now: Conditions, *, phone: bool = False) -> Check:
     if now.governor is None:
         return Check("governor", None, "the kernel shows no frequency governor", "a virtual machine's frequency is its host's affair")
     fit = now.governor == "performance"
-    return Check("governor", fit, now.governor, "" if fit else 'become = "sudo -n" for this device in devices.toml lets the harness set it')
+    if phone and "fixed performance mode" in now.settings:
+        return Check("governor", ok=True, found=f"{now.governor}, in fixed performance mode", advice="")
+    become = (
+        'become = "su 0" lets the harness set it on a rooted phone'
+        if phone
+        else 'become = "sudo -n" for this device in devices.toml lets the harness set it'
+    )
+    return Check("governor", fit, now.governor, "" if fit else become)
 
 
 def _temperature(now: Conditions, limit_c: float) -> Check:
@@ -97,7 +112,7 @@ def _temperature(now: Conditions, limit_c: float) -> Check:
 def _heat(now: Conditions) -> Iterator[Check]:
     status = now.thermal_status
     if status is not None:
-        yield Check("thermal status", status == 0, thermal(status), "let it cool: out of its case, screen dark" if status else "")
+        yield Check("thermal status", status == 0, thermal(status), "let it cool, out of its case and off its charger" if status else "")
 
 
 def _battery(now: Conditions) -> Check:

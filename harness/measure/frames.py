@@ -221,7 +221,11 @@ def _why(failure: Failure | None) -> dict[str, str]:
 
 
 def _of_result(result: Result) -> dict[str, Any]:
-    return _record(result, _RESULT_PAIRS) | {"cores": _cores(result.cores), "warnings": "; ".join(result.warnings)}
+    return _record(result, _RESULT_PAIRS) | {
+        "cores": _cores(result.cores),
+        "settings": "; ".join(result.settings),
+        "warnings": "; ".join(result.warnings),
+    }
 
 
 def _of_unmeasured(row: Unmeasured) -> dict[str, Any]:

@@ -20,9 +20,9 @@ class Result:
 
     `interval_ms` is the 95% interval of `latency_ms`, None with fewer than 3 repetitions. `interval_scope` says what it speaks for:
     "visits" when it includes the spread between visits from an A/A test, "these minutes" when no such test is stored.
-    `precision` is the model's number format. `reference_drift` is how far the mobile reference model ran from its baseline (0.03: 3%
-    slower), None without a baseline; `elasticity` is how much of that the model follows (1: as much). The store finds the raw samples
-    by `measurement_id`.
+    `precision` is the model's number format. `settings` names what was set on the device all the while, and put back later.
+    `reference_drift` is how far the mobile reference model ran from its baseline (0.03: 3% slower), None without a baseline;
+    `elasticity` is how much of that the model follows (1: as much). The store finds the raw samples by `measurement_id`.
     """
 
     model: str
@@ -35,6 +35,7 @@ class Result:
     cores: tuple[int, ...]
     core_chosen_by: str
     governor: str | None
+    settings: tuple[str, ...]
     threads: int
     cold: bool
     latency_ms: float

@@ -136,6 +136,7 @@ def summarise(measurement: Measurement, context: Context, *, from_store: bool, a
         cores=subject.cores,
         core_chosen_by=provenance.core_chosen_by,
         governor=subject.governor,
+        settings=_settings(conditions),
         threads=subject.threads,
         cold=subject.cold,
         latency_ms=latency_ms,
@@ -197,6 +198,11 @@ def _warnings(measurement: Measurement, found: Estimate, context: Context, asked
     if context.spread is not None and stats.unreachable(latencies, context.spread, asked):
         warnings.append(f"between visits this device varies by {context.spread:.1%}: one visit cannot tell a latency within {asked:.1%}")
     return tuple(warnings)
+
+
+def _settings(seen: Sequence[Conditions]) -> tuple[str, ...]:
+    """Return what was set under all of these conditions."""
+    return tuple(name for name in seen[0].settings if all(name in now.settings for now in seen))
 
 
 def _of_battery(seen: Sequence[Conditions]) -> Iterator[str]:

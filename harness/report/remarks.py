@@ -36,6 +36,8 @@ def _remarks(result: Result, *, brief: bool) -> Iterator[tuple[str, str]]:
         yield warning, "yellow"
     if result.note is not None:
         yield result.note, ""
+    if result.settings:
+        yield f"measured with {', '.join(result.settings)}", ""
     if result.core_chosen_by.startswith("any allowed core"):
         yield f"core {result.core} is {result.core_chosen_by}", ""
     if result.latency_corrected_ms is not None and result.reference_drift is not None:

@@ -19,6 +19,7 @@ from latency_agent.protocol import (
     Output,
     Placement,
     Repetition,
+    Settings,
     SoloResult,
     SoloTask,
     TimedTask,
@@ -27,7 +28,22 @@ from latency_agent.protocol import (
     seeded_input,
 )
 
-MESSAGES = (Hello, Core, Facts, Conditions, Placement, InputShape, ModelFile, SoloTask, TimedTask, Output, SoloResult, Chunk, Repetition)
+MESSAGES = (
+    Hello,
+    Core,
+    Facts,
+    Conditions,
+    Placement,
+    Settings,
+    InputShape,
+    ModelFile,
+    SoloTask,
+    TimedTask,
+    Output,
+    SoloResult,
+    Chunk,
+    Repetition,
+)
 CONDITIONS = Conditions(1, 0.5, None, None, 40.0, None, None, 9)
 FLOATS = st.floats(allow_nan=False)
 st.register_type_strategy(float, FLOATS)
@@ -61,6 +77,13 @@ def test_a_missing_field_is_named() -> None:
     del data["free_disk_bytes"]
     with pytest.raises(ValueError, match=r"Conditions: .*free_disk_bytes"):
         decode(Conditions, data)
+
+
+def test_conditions_that_were_stored_before_phones_told_theirs_are_read() -> None:
+    data = encode(CONDITIONS)
+    for name in ("battery_c", "charging", "thermal_status", "battery_saver", "settings"):
+        del data[name]
+    assert decode(Conditions, data) == CONDITIONS
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ core = 3
 temperature_limit_c = 70
 tags = ["cortex-a72", "desk"]
 become = "sudo -n"
+frequency_khz = 1_500_000
 power_cycle = "uhubctl -l 1-1 -p 2 -a cycle"
 
 [devices.pixel6]
@@ -48,6 +49,7 @@ KEYS = {
     "temperature_limit_c",
     "tags",
     "become",
+    "frequency_khz",
     "power_cycle",
 }
 
@@ -77,6 +79,7 @@ def test_every_key_is_read() -> None:
         temperature_limit_c=70.0,
         tags=("cortex-a72", "desk"),
         become="sudo -n",
+        frequency_khz=1_500_000,
         power_cycle="uhubctl -l 1-1 -p 2 -a cycle",
     )
     assert inventory.device("local") == Device("local")
@@ -108,6 +111,8 @@ def test_an_only_device_is_the_default() -> None:
         ('[devices.a]\ntransport = "local"\ncore = true', [":3: core is a whole number, not True"]),
         ('[devices.a]\ntransport = "local"\ncore = -1', [":3: core is a number from 0 on, not -1"]),
         ('[devices.a]\ntransport = "local"\ntags = "desk"', [":3: tags is a list of texts, not 'desk'"]),
+        ('[devices.a]\ntransport = "adb"\nfrequency_khz = 1500000', [":3: frequency_khz needs become"]),
+        ('[devices.a]\ntransport = "local"\nbecome = "su 0"\nfrequency_khz = 0', [":4: frequency_khz is a number from 1 on, not 0"]),
         ('[devices]\na = "local"', [":2: device 'a' is not a table"]),
         ('[devices."a b"]\ntransport = "local"', [":1: a device cannot be called 'a b'"]),
         ('default = "locl"\n[devices.local]\ntransport = "local"', [":1: no device 'locl'; did you mean 'local'?", "devices: local"]),

@@ -53,6 +53,8 @@ def at(**told: object) -> Conditions:
         (checks._governor(at()), None, "no frequency governor"),
         (checks._governor(at(governor="performance")), True, "performance"),
         (checks._governor(at(governor="powersave")), False, "powersave"),
+        (checks._governor(at(governor="sched_pixel"), phone=True), False, "sched_pixel"),
+        (checks._governor(at(governor="sched_pixel", settings=("fixed performance mode",)), phone=True), True, "in fixed performance mode"),
         (checks._temperature(at(), 70), None, "no thermal zone"),
         (checks._temperature(at(temperature_c=70.0), 70), True, "70 C"),
         (checks._temperature(at(temperature_c=70.1), 70), False, "70 C"),

@@ -36,6 +36,7 @@ def summarise(measurement: Measurement) -> Result:
         cores=subject.cores,
         core_chosen_by=provenance.core_chosen_by,
         governor=subject.governor,
+        settings=("stay awake", "forced idle"),
         threads=subject.threads,
         cold=subject.cold,
         latency_ms=1 / 3,

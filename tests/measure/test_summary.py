@@ -215,3 +215,14 @@ def test_what_the_battery_may_have_done_is_warned_of(before: dict[str, Any], aft
     found = summarise(measurement(data), NOTHING_KNOWN, from_store=False).warnings
     assert len(found) == len(words)
     assert all(word in warning for word, warning in zip(words, found, strict=True))
+
+
+def test_what_was_set_all_the_while_is_told() -> None:
+    both, one = {"settings": ("stay awake", "fixed performance mode")}, {"settings": ("stay awake",)}
+    assert (
+        summarise(measurement([under(sound(1), both), under(sound(2), both)]), NOTHING_KNOWN, from_store=False).settings == both["settings"]
+    )
+    assert summarise(measurement([under(sound(1), both), under(sound(2), one)]), NOTHING_KNOWN, from_store=False).settings == (
+        "stay awake",
+    )
+    assert summarise(measurement([sound(1)]), NOTHING_KNOWN, from_store=False).settings == ()

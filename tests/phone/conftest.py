@@ -39,3 +39,32 @@ def bundle() -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(PHONES / "cache"))
         return bundle_for("amd64", "tflite-runtime")
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory: pytest.TempPathFactory, adb_server: AdbServer, bundle: Path) -> Iterator[Phone]:
+    """A phone that is set up."""
+    from harness.devices.inventory import Device
+    from harness.devices.setup import set_up
+
+    started = Phone(tmp_path_factory.mktemp("phones") / "ready", adb_server, PHONES)
+    try:
+        set_up(Device("phone", transport="adb", serial=started.serial), bundle=bundle)
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def quiet(ready: Phone) -> Iterator[Phone]:
+    """That phone, which has been told nothing yet; what a test makes it say is forgotten after it."""
+    before = {path: path.read_bytes() for path in (ready.root / "stand-in").rglob("*") if path.is_file()}
+    (ready.root / "stand-in/told").write_text("")
+    yield ready
+    for path in (ready.root / "stand-in").rglob("*"):
+        if path.is_file() and path not in before:
+            path.unlink()
+    for path, data in before.items():
+        path.write_bytes(data)
+    ready.write_cores()
+    ready.server.disconnect(ready.serial)  # some tests want one phone alone to be attached

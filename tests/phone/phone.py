@@ -65,16 +65,17 @@ class Phone:
         os.chown(self.root / "data/local/tmp", 2000, 2000)
         properties = self.root / "stand-in/getprop"
         properties.write_text(properties.read_text().replace("37201FDJH003KW", f"37201FDJH{token_hex(3).upper()}"))
-        cores = range(os.cpu_count() or 1)
-        self.write_cores({core: LITTLE if core < len(cores) // 2 else BIG for core in cores})
+        self.write_cores()
         self._net = Namespace()
         self.namespace = self._net.name
         self.address = (self._net.address, _PORT)
         self.serial = f"{self._net.address}:{_PORT}"
         self.start()
 
-    def write_cores(self, cores: dict[int, tuple[int, int]]) -> None:
-        """Show these cores in /sys, each with its capacity and its highest frequency in kHz."""
+    def write_cores(self, cores: dict[int, tuple[int, int]] | None = None) -> None:
+        """Show these cores in /sys, each with its capacity and its highest frequency in kHz; else this machine's, half of them little."""
+        count = os.cpu_count() or 1
+        cores = cores or {core: LITTLE if core < count // 2 else BIG for core in range(count)}
         folder = self.root / "sys/devices/system/cpu"
         shutil.rmtree(folder, ignore_errors=True)
         for core, kind in cores.items():

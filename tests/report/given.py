@@ -22,6 +22,7 @@ _RESULT = Result(
     cores=(1,),
     core_chosen_by="cpu_capacity",
     governor=None,
+    settings=(),
     threads=1,
     cold=False,
     latency_ms=3.412,

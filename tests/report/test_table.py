@@ -93,6 +93,11 @@ def test_a_core_that_was_not_chosen_for_its_size_is_told() -> None:
     assert "core 1" not in remarks(core=1)
 
 
+def test_what_was_set_on_the_device_is_said() -> None:
+    assert "measured with stay awake, forced idle" in remarks(settings=("stay awake", "forced idle"))
+    assert "measured with" not in remarks()
+
+
 def test_where_there_is_no_interval_the_reason_is_printed() -> None:
     assert "no interval: it takes 3 processes" in remarks(interval_ms=None)
 
