@@ -81,13 +81,20 @@ def _only(runtime: str, requirements: str) -> str:
 
 
 def _pack(tree: Path, archive: Path) -> None:
-    """Write the files of a folder as an archive, the same bytes for the same files."""
+    """Write the files of a folder as an archive, the same bytes for the same files.
+
+    The wheels' programs are left out, and their lines in RECORD, whose hashes tell where this machine's Python lies.
+    """
+    for record in tree.glob("*.dist-info/RECORD"):
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith("bin/")), encoding="utf-8")
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if entry.name.split("/")[0] == "bin" or "__pycache__" in entry.name:
             return None
         entry.mtime = entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
         return entry
 
     with archive.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import tarfile
 import time
@@ -14,7 +15,7 @@ import pytest
 from harness.devices.board import BoardPython, fit
 from harness.devices.footing import FOLDER
 from harness.devices.inventory import Device
-from harness.devices.packages import packages_for
+from harness.devices.packages import _pack, packages_for
 from harness.devices.session import Session
 from harness.devices.setup import Setup, remove, set_up
 from harness.errors import ConfigError, RemoteFailure
@@ -148,6 +149,28 @@ def test_the_first_runtime_whose_wheels_run_there_is_chosen(python: BoardPython,
 def test_a_board_that_no_wheel_fits_is_told_what_would(python: BoardPython, runtime: str | None, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         fit(replace(DEVICE, runtime=runtime), [python])
+
+
+def test_packages_are_the_same_bytes_wherever_they_were_fetched(tmp_path: Path) -> None:
+    archives = []
+    for python, mode in (("/usr/bin/python3", 0o644), ("/home/me/.venv/bin/python", 0o600)):
+        tree = tmp_path / python.replace("/", "_")
+        files = {
+            "bin/tool": f"#!{python}\n",
+            "package/__init__.py": "",
+            "package.dist-info/RECORD": f"bin/tool,sha256={hash(python)},{len(python)}\npackage/__init__.py,,0\n",
+        }
+        for name, text in files.items():
+            path = tree / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(mode)
+        archives.append(tree.with_suffix(".tar.gz"))
+        _pack(tree, archives[-1])
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with tarfile.open(archives[0]) as content, content.extractfile("package.dist-info/RECORD") or io.BytesIO() as record:
+        assert "bin/tool" not in content.getnames()
+        assert record.read() == b"package/__init__.py,,0\n"
 
 
 def test_packages_of_a_32_bit_board_are_fetched_without_numpy() -> None:
