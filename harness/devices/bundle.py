@@ -34,19 +34,25 @@ BOOT, TREE = "boot.tar.gz", "tree.tar.xz"
 _KIND = "bundle.json"
 _LOADERS = {"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1", "armhf": "ld-linux-armhf.so.3"}
 _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu", "armhf": "arm-linux-gnueabihf"}
-_WANTED = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "xz-utils")
+_WANTED = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "xz-utils", "base-files")
 _LIBRARIES = ("libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libffi8", "libexpat1", "liblzma5", "libbz2-1.0")
 _LICENCES_OF_GCC = "gcc-12-base"
-_NUMPY_PACKAGES = ("python3-numpy", "libblas3", "liblapack3", "libgfortran5")
+_DEBIANS_NUMPY = ("python3-numpy", "libblas3", "liblapack3", "libgfortran5")
+_QUADMATH = {"amd64": ("libquadmath0",)}
+_WITH_DEBIANS_NUMPY = ("tflite-runtime",)
+"""The runtimes that run with Debian's numpy, of 1.24. The wheels' BLAS is 26 MB that nothing here calls, and starts a thread per core."""
+
 _PYTHON_PACKAGES = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib")
 GLIBC, PYTHON_VERSION = (2, 36), (3, 11)
 _NEVER_IMPORTED = (
     *("asyncio", "curses", "dbm", "distutils", "idlelib", "lib2to3", "pydoc_data", "sqlite3", "test", "tkinter", "turtledemo"),
-    *("venv", "wsgiref", "xmlrpc"),
+    *("turtle.py", "venv", "wsgiref", "xmlrpc"),
 )
 _NEVER_LOADED = (
     "_asyncio",
+    "_codecs_",
     "_crypt",
+    "_ctypes_test",
     "_curses",
     "_dbm",
     "_hashlib",
@@ -70,7 +76,7 @@ _NEEDED = (
     *("ld-linux*", "libc.so.*", "libm.so.*", "libdl.so.*", "libpthread.so.*", "librt.so.*", "libutil.so.*", "libresolv.so.*"),
     *("libgcc_s.so.*", "libstdc++.so.6", "libz.so.1", "libffi.so.8", "libexpat.so.1", "liblzma.so.5", "libbz2.so.1.0"),
 )
-_NUMPY_NEEDED = ("libblas.so.3", "liblapack.so.3", "libgfortran.so.5")
+_NUMPY_NEEDED = ("libblas.so.3", "liblapack.so.3", "libgfortran.so.5", "libquadmath.so.0")
 
 # The loader is started by its name, since nothing on a phone is where programs of Debian look for it; `--argv0` makes Python start its
 # children by this script too.
@@ -122,27 +128,19 @@ def bundle_for(architecture: str, runtime: str | None = None, announce: Callable
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
             folder = Path(scratch)
-            wanted = _WANTED if fit.own_numpy else (*_WANTED, "python3-numpy")
+            debians_numpy = runtime in _WITH_DEBIANS_NUMPY
+            wanted = (*_WANTED, "python3-numpy") if debians_numpy else _WANTED
             fetched = debian.fetch(folder / "apt", wanted, architecture, SUITE)
             boot, tree = folder / "boot", folder / "tree"
             _furnish(tree, fetched, architecture, folder / "debian")
             with tarfile.open(packages) as content:
                 content.extractall(tree / "lib" / PYTHON, filter="data")
-            if not fit.own_numpy:
+            if debians_numpy:
                 _add_numpy(tree, fetched, architecture, folder / "numpy")
-            _furnish_boot(boot, fetched["xz-utils"], tree, folder / "debian")
+            _furnish_boot(boot, fetched, tree, folder / "debian")
             announce("packing")
-            contents = {
-                _KIND: json.dumps(asdict(Kind(architecture, runtime))).encode(),
-                BOOT: gzip.compress(_packed(boot), mtime=0),
-                TREE: lzma.compress(_packed(tree), preset=9),
-            }
             draft = folder / "bundle.tar"
-            with tarfile.open(draft, "w", format=tarfile.GNU_FORMAT) as bundle:
-                for name, data in contents.items():
-                    entry = tarfile.TarInfo(name)
-                    entry.size = len(data)
-                    bundle.addfile(entry, io.BytesIO(data))
+            _write(draft, Kind(architecture, runtime), boot, tree)
             draft.replace(made)
     return made
 
@@ -150,6 +148,8 @@ def bundle_for(architecture: str, runtime: str | None = None, announce: Callable
 def _furnish(tree: Path, packages: dict[str, Path], architecture: str, debs: Path) -> None:
     """Make the tree of Python and the libraries that it and the runtimes need."""
     _unpack(packages, (*_LIBRARIES, *_PYTHON_PACKAGES), debs, tree)
+    debian.unpack(packages["base-files"], debs)  # the texts that packages and wheels only name, such as Apache-2.0
+    shutil.copytree(debs / "usr/share/common-licenses", tree / "licences/common-licenses")
     _copy_libraries(debs, architecture, _NEEDED, tree / "lib")
     without = ("__pycache__", "sitecustomize.py", "config-*", *_NEVER_IMPORTED, *(f"{name}*" for name in _NEVER_LOADED))
     shutil.copytree(debs / "usr/lib" / PYTHON, tree / "lib" / PYTHON, ignore=shutil.ignore_patterns(*without))
@@ -160,9 +160,9 @@ def _furnish(tree: Path, packages: dict[str, Path], architecture: str, debs: Pat
     (programs / "python").chmod(0o755)
 
 
-def _furnish_boot(boot: Path, package: Path, tree: Path, debs: Path) -> None:
-    """Make the tree of xz, which unpacks the other one."""
-    debian.unpack(package, debs)
+def _furnish_boot(boot: Path, packages: dict[str, Path], tree: Path, debs: Path) -> None:
+    """Make the tree of xz, which unpacks the other one; its licence goes there too."""
+    _unpack(packages, ("xz-utils",), debs, tree)
     boot.mkdir()
     shutil.copy(debs / "usr/bin/xz", boot / "xz")
     for library in sorted((tree / "lib").glob("*")):
@@ -171,8 +171,10 @@ def _furnish_boot(boot: Path, package: Path, tree: Path, debs: Path) -> None:
 
 
 def _add_numpy(tree: Path, packages: dict[str, Path], architecture: str, debs: Path) -> None:
-    """Add Debian's numpy, where it has no wheels, and the libraries that it needs."""
-    _unpack(packages, _NUMPY_PACKAGES, debs, tree)
+    """Add Debian's numpy, in the place of what came with the runtime's wheels, and the libraries that it needs."""
+    for part in (tree / "lib" / PYTHON).glob("numpy*"):
+        shutil.rmtree(part)
+    _unpack(packages, (*_DEBIANS_NUMPY, *_QUADMATH.get(architecture, ())), debs, tree)
     shutil.copytree(debs / "usr/lib/python3/dist-packages/numpy", tree / "lib" / PYTHON / "numpy")
     _copy_libraries(debs, architecture, _NUMPY_NEEDED, tree / "lib")
 
@@ -193,6 +195,20 @@ def _unpack(packages: dict[str, Path], names: Iterable[str], debs: Path, tree: P
         licence = tree / "licences" / name
         licence.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(debs / "usr/share/doc" / name / "copyright", licence)
+
+
+def _write(path: Path, kind: Kind, boot: Path, tree: Path) -> None:
+    """Write the file of a bundle, the same bytes for the same files."""
+    contents = {
+        _KIND: json.dumps(asdict(kind)).encode(),
+        BOOT: gzip.compress(_packed(boot), mtime=0),
+        TREE: lzma.compress(_packed(tree)),
+    }
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as bundle:
+        for name, data in contents.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            bundle.addfile(entry, io.BytesIO(data))
 
 
 def _packed(tree: Path) -> bytes:

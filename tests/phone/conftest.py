@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.phone.adb_server import AdbServer
+from tests.phone.bundles import PHONES, kept_bundle
 from tests.phone.phone import Phone
-
-PHONES = Path(__file__).parents[2] / ".phone"
-"""What is fetched and made for phones is kept there."""
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +32,7 @@ def phone(tmp_path_factory: pytest.TempPathFactory, adb_server: AdbServer) -> It
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """Return the bundle of tflite-runtime for the phone, which is of this machine's architecture."""
-    from harness.devices.bundle import bundle_for
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(PHONES / "cache"))
-        return bundle_for("amd64", "tflite-runtime")
+    return kept_bundle("amd64", "tflite-runtime")
 
 
 @pytest.fixture(scope="session")
