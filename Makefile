@@ -65,7 +65,7 @@ unit-measuring: system
 unit-other: system
 	$(BIN)/pytest $(addprefix --ignore=,$(MEASURING) tests/board) $(BY_LINES)
 
-# A whole arm64 board under emulation, made of Debian's packages into .board.
+# A whole arm64 board under emulation, made of Debian's packages into .board; the bundles that run on it, into .phone.
 test-board: $(READY)
 	$(call needs,ssh:openssh-client qemu-system-aarch64:qemu-system-arm dtc:device-tree-compiler cpio:cpio modinfo:kmod)
 	$(BIN)/pytest tests/board

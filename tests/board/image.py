@@ -1,4 +1,7 @@
-"""A kernel and a small root file system of an arm64 board, put together from Debian's packages: `python -m tests.board.image FOLDER`."""
+"""A kernel and a small root file system of an arm64 board, put together from Debian's packages: `python -m tests.board.image FOLDER`.
+
+Its user `phone` has a root of its own, in which there is a static shell, and neither Python nor a C library.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +82,13 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmp /tmp
-mount -t tmpfs -o size=75% home /home
+mount -t tmpfs -o size=75%,mode=755 home /home
 mkdir -p /home/board && chown 1000:1000 /home/board
+mkdir -p /home/phone/bin /home/phone/data/local/tmp /home/phone/tmp /home/phone/proc /home/phone/sys /home/phone/dev
+cp /bin/busybox /home/phone/bin && chroot /home/phone /bin/busybox --install -s /bin
+mkdir /home/phone/system && ln -s ../bin /home/phone/system/bin
+chown 2000:2000 /home/phone/data/local/tmp && chmod 1777 /home/phone/tmp
+for each in proc sys dev; do mount -o bind /$each /home/phone/$each; done
 for module in $(cat /modules/order); do insmod /modules/$module; done
 ip link set lo up
 ip addr add 10.0.2.15/24 dev eth0
@@ -138,6 +146,7 @@ def furnish(tree: Path, kernel: Path) -> None:
     etc = tree / "etc"
     (etc / "passwd").write_text(
         "root:*:0:0:root:/root:/bin/sh\nsshd:*:100:65534::/run/sshd:/bin/false\nboard:*:1000:1000::/home/board:/bin/sh\n"
+        "phone:*:2000:1000::/data/local/tmp:/bin/sh\n"
     )
     (etc / "group").write_text("root:x:0:\nboard:x:1000:\nnogroup:x:65534:\n")
     (etc / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
@@ -152,6 +161,8 @@ UseDNS no
 ClientAliveInterval 5
 ClientAliveCountMax 2
 Subsystem sftp internal-sftp
+Match User phone
+ChrootDirectory /home/phone
 """)
     modules = tree / "modules"
     modules.mkdir()

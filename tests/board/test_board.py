@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +21,6 @@ from harness.measure.store import Store
 from tests.board.board import BIG, Board
 from tests.cli import tiny_models
 from tests.devices.sshd import inventory as inventory_of
-
-IMAGES = Path(__file__).parents[2] / ".board"
-
-
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    started = Board(tmp_path_factory.mktemp("boards") / "board", IMAGES)
-    yield started
-    started.stop()
 
 
 @pytest.fixture(scope="module")
