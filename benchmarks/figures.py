@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "results" / "benchmarks"
 FIGURES = ROOT / "benchmarks" / "FIGURES.md"
+HARNESS = str(Path(sys.executable).parent / "harness")
 WARM_UP_SESSIONS = 5
 Options = argparse.Namespace
 MOST_PAUSED = timedelta(minutes=15)
@@ -33,6 +34,7 @@ _HELP = {
     "count": "how often each thing is done",
     "minutes": "over how many minutes",
     "model": "the model that is measured",
+    "models": "how many models are measured",
     "processes": "processes that a comparison counts",
     "truths": "processes that the truth is the median of",
 }
@@ -161,7 +163,7 @@ class State:
 
     def harness(self, command: str, *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Any:
         """Return what `harness COMMAND ... --json` prints; exits where it fails. It measures into `folder`, else into this state's."""
-        argv = [str(Path(sys.executable).parent / "harness"), command, *arguments, "--json", "--results", str(folder or self.folder)]
+        argv = [HARNESS, command, *arguments, "--json", "--results", str(folder or self.folder)]
         with turn():
             return json.loads(output(argv, environment))
 
