@@ -1,0 +1,139 @@
+"""Phones for the commands: stand-ins on this machine behind a real adb server and adbd, set up once and copied. Root is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import figures
+from harness.convert.cache import cache_dir
+from harness.devices.footing import FOLDER, PHONE_HOME
+from harness.devices.inventory import Device
+from tests.devices.sshd import inventory
+from tests.phone.adb_server import AdbServer
+from tests.phone.phone import Phone
+
+RUNTIME = "tflite-runtime"
+_IMAGES = figures.ROOT / ".phone"
+_SHELL = 2000
+_STEP_S = 0.001
+
+
+def check_root() -> None:
+    """Exit where this user is not root."""
+    if os.geteuid() != 0:
+        sys.exit("a phone's namespaces take root: run this as root")
+
+
+def environment(server: AdbServer) -> dict[str, str]:
+    """Return the environment in which `harness` reaches the phones of a server, with the cache that it has without them."""
+    return {**server.environment, "HARNESS_CACHE": str(cache_dir())}
+
+
+def made_by_setup(folder: Path) -> Path:
+    """Return what `harness setup` puts on a phone, made in `folder`, which is new, with a phone of its own."""
+    bundle = folder / "bundle.tar"
+    packing = [figures.HARNESS, "bundle", "amd64", "--runtime", RUNTIME, "--output", str(bundle)]
+    figures.output(packing, {"HARNESS_CACHE": str(_IMAGES / "cache")})
+    server = AdbServer(folder / "server")
+    phone = Phone(folder / "phone", server, _IMAGES)
+    try:
+        listed = folder / "devices.toml"
+        listed.write_text(inventory(Device("phone", transport="adb", serial=phone.serial)))
+        figures.output([figures.HARNESS, "setup", "phone", "--bundle", str(bundle), "--inventory", str(listed)], environment(server))
+    finally:
+        phone.stop()
+        server.stop()
+    return home(phone) / FOLDER
+
+
+def started(folder: Path, server: AdbServer, made: Path, disk: str | None = None) -> Phone:
+    """Return a running phone that has what `made_by_setup` gave, with a serial number of its own, which `stop` takes down.
+
+    The folder must be new. `disk` is how large the phone's is, as tmpfs takes it; None is as large as this machine's.
+    """
+    phone = Phone(folder, server, _IMAGES)
+    if disk is not None:
+        phone.kill()
+        options = f"size={disk},mode=771,uid={_SHELL},gid={_SHELL}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(home(phone))], check=True)
+        phone.start()
+    subprocess.run(["cp", "-a", str(made), str(home(phone))], check=True)
+    told = phone.root / "stand-in/getprop"
+    told.write_text(re.sub(r"(?<=\[ro\.serialno\]: \[)\w+", secrets.token_hex(8), told.read_text()))
+    return phone
+
+
+def stop(phone: Phone) -> None:
+    """Take a phone down, and its disk where it has one of its own."""
+    phone.stop()
+    if home(phone).is_mount():
+        subprocess.run(["umount", str(home(phone))], check=True)
+
+
+def home(phone: Phone) -> Path:
+    """Return the folder of a phone's shell, as this machine sees it."""
+    return phone.root / PHONE_HOME.lstrip("/")
+
+
+def changed_settings(root: Path) -> list[str]:
+    """Return the settings of the phone with these files that are not what they were when it was made, each as it is now.
+
+    A governor is a file. What else can be set is what the phone's commands were told of it last: by `settings` it was what those answer
+    to `settings get` (null where they answer nothing), by `cmd` and `svc` false.
+    """
+    found = [
+        f"{file.parent.parent.name} {governor}"
+        for file in sorted((root / "sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor"))
+        if (governor := file.read_text().strip()) != "sched_pixel"
+    ]
+    last: dict[str, str] = {}
+    for line in (root / "stand-in/told").read_text().splitlines():
+        match line.split():
+            case ["settings", "put", *key, value]:
+                last[" ".join(["settings", "get", *key])] = value
+            case ["settings", "delete", *key]:
+                last[" ".join(["settings", "get", *key])] = "null"
+            case ["cmd" | "svc", *key, value]:
+                last[" ".join(key)] = value
+    for name, value in last.items():
+        answer = root / "stand-in/answers" / name
+        before = (answer.read_text().strip() if answer.is_file() else "null") if name.startswith("settings") else "false"
+        if value != before:
+            found.append(f"{name} {value}")
+    return found
+
+
+def pids(phone: Phone, role: str) -> list[int]:
+    """Return the agents (`serve`) or workers (`worker`) that run on a phone, by their pids on this machine."""
+    return [pid for pid, line in phone.processes().items() if _is(line, role)]
+
+
+def worker(agent: int, deadline: float) -> int:
+    """Return the worker that an agent has now, or gets before the deadline, by their pids on this machine."""
+    while (found := worker_of(agent)) is None:
+        if time.monotonic() > deadline:
+            sys.exit(f"agent {agent} started no worker")
+        time.sleep(_STEP_S)
+    return found
+
+
+def worker_of(agent: int) -> int | None:
+    """Return the worker that an agent has now, None where it has none or is gone."""
+    for children in Path(f"/proc/{agent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it ends meanwhile
+            for pid in children.read_text().split():
+                if _is(Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " "), "worker"):
+                    return int(pid)
+    return None
+
+
+def _is(line: str, role: str) -> bool:
+    """Return whether a command line is that of an agent's process, and not of the shell that started it."""
+    return "latency_agent" in line and f" {role} " in line and not line.startswith("sh -c")

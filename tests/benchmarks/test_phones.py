@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import phone_agent, phones
+from latency_agent.protocol import Repetition
+from tests.measure.test_stats_given import chunk, repetition
+
+GOVERNOR = "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The files of a phone by which its settings are told."""
+    files = {GOVERNOR: "sched_pixel\n", "stand-in/told": "", "stand-in/answers/settings get global low_power": "0\n"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("told", "changed"),
+    [
+        ("", []),
+        ("dumpsys battery\nsettings get global low_power", []),
+        ("settings put global low_power 1", ["settings get global low_power 1"]),
+        ("settings put global low_power 1\nsettings put global low_power 0", []),
+        ("settings put global stay_on 3\nsettings delete global stay_on", []),
+        ("settings delete global low_power", ["settings get global low_power null"]),
+        ("cmd power set-fixed-performance-mode-enabled true", ["power set-fixed-performance-mode-enabled true"]),
+        ("svc power stayon true\nsvc power stayon false", []),
+    ],
+)
+def test_what_a_phone_was_told_last_is_its_setting(root: Path, told: str, changed: list[str]) -> None:
+    (root / "stand-in/told").write_text(told)
+    assert phones.changed_settings(root) == changed
+
+
+def test_a_governor_that_was_left_is_a_setting(root: Path) -> None:
+    (root / GOVERNOR).write_text("performance")
+    assert phones.changed_settings(root) == ["cpu1 performance"]
+
+
+def taken(*chunks: tuple[int, int]) -> Repetition:
+    """A worker's chunks, each with its moment and its latency."""
+    return repetition(*(replace(chunk([latency] * 3), start_ns=moment) for moment, latency in chunks))
+
+
+def test_chunks_are_held_against_those_before_and_after() -> None:
+    a = taken((0, 1000), (20, 1000), (40, 2000), (60, 2000))
+    b = taken((10, 1100), (30, 1556), (50, 2200), (70, 5000))
+    assert phone_agent.ratio(a, b) == pytest.approx(1.1, rel=0.001)
