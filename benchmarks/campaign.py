@@ -29,11 +29,11 @@ PHONES = 4
 MODELS = 15
 KILLS = 5
 """So often a campaign is killed; the next kills are another campaign's."""
-ALIVE_S = (1.0, 30.0)
+ALIVE_S = (1.0, 60.0)
 """A call may be killed before it measures, or when much is measured."""
 LONGEST_S = 600.0
 ORPHANS_S = 40.0
-MAX_TIME_S = 4.0
+MAX_TIME_S = 10.0
 GOALS = ("lost", "twice", "hung", "orphans", "changed")
 
 

@@ -1,4 +1,4 @@
-"""The agent on a phone against the agent on this machine: same model, runtime and core, in turns of a tenth of a second.
+"""The agent on a phone against the agent on this machine: same model, runtime and core, in turns of a fraction of a second.
 
 The phone is a stand-in (root is needed): its files, processes and network are apart, its Python is the bundle's, and the core is this
 machine's. So what differs is what a phone brings along: Python's build, its loader and C library, the runtime's way there. A process of
@@ -25,13 +25,13 @@ from harness.devices.inventory import Device
 from harness.devices.session import Session
 from harness.measure import plan, stats
 from harness.measure.rig import kept_off
-from latency_agent.protocol import Repetition, TimedTask
+from latency_agent.protocol import Chunk, Repetition, TimedTask
 from tests.phone.adb_server import AdbServer
 
 MODELS = ("mobilenet_v2:width=0.1,resolution=64", "mobilenet_v2:width=0.5,resolution=160", "mobilenet_v2")
 GOAL = 0.01
 CHUNKS, CHUNK_NS, CHUNK_RUNS = 80, 30_000_000, 3
-TURN_S = 0.1
+TURN_S = 0.15
 _TIMEOUT_S = 120.0
 
 
@@ -113,19 +113,26 @@ def tell(process: int, what: signal.Signals) -> None:
 
 def ratio(a: Repetition, b: Repetition) -> float:
     """Return the median over the chunks of B of its latency over that of A before and after, as far as both ran."""
-    moments = [chunk.start_ns for chunk in a.chunks]
-    latencies = [stats.chunk_latency_ns(chunk, 1) for chunk in a.chunks]
+    of_a, of_b = unheld(a), unheld(b)
+    moments = [chunk.start_ns for chunk in of_a]
+    latencies = [stats.chunk_latency_ns(chunk, 1) for chunk in of_a]
     found = []
-    for chunk in b.chunks:
+    for chunk in of_b:
         after = bisect(moments, chunk.start_ns)
         if 0 < after < len(moments):
             found.append(stats.chunk_latency_ns(chunk, 1) / math.sqrt(latencies[after - 1] * latencies[after]))
     return median(found)
 
 
+def unheld(repetition: Repetition) -> list[Chunk]:
+    """Return the chunks in which the worker was not stopped: of the others too few samples are left, or their caches were cold."""
+    held_ns = TURN_S * 1e9 / 2
+    return [chunk for chunk in repetition.chunks if max(*chunk.discarded_ns, *chunk.wall_ns) < held_ns]
+
+
 def typical_ms(repetition: Repetition) -> float:
     """Return the median of a worker's chunks."""
-    return median(stats.chunk_latency_ns(chunk, 1) for chunk in repetition.chunks) / 1e6
+    return median(stats.chunk_latency_ns(chunk, 1) for chunk in unheld(repetition)) / 1e6
 
 
 def report(options: figures.Options, state: figures.State) -> None:

@@ -135,5 +135,5 @@ def worker_of(agent: int) -> int | None:
 
 
 def _is(line: str, role: str) -> bool:
-    """Return whether a command line is that of an agent's process, and not of the shell that started it."""
-    return "latency_agent" in line and f" {role} " in line and not line.startswith("sh -c")
+    """Return whether a command line is that of an agent's process, and not of a shell that has all of it in its script."""
+    return re.search(rf" -I \S*latency_agent\S* {role} ", line) is not None and " -c " not in line

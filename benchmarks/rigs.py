@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -37,11 +36,16 @@ def models(names: Sequence[str | Path]) -> list[Model]:
 
 def block_files(folder: Path, count: int) -> list[Path]:
     """Return so many different small models: single blocks of the MnasNet space, written into a folder."""
-    files = []
-    for number, (block, shapes) in enumerate(islice(unique_blocks(space_named("mnasnet")), count)):
-        file = folder / f"block-{number:02}.tflite"
-        file.write_bytes(write_block(block, shapes))
-        files.append(file)
+    seen: set[bytes] = set()
+    files: list[Path] = []
+    for block, shapes in unique_blocks(space_named("mnasnet")):
+        data = write_block(block, shapes)  # the same of blocks with skips and without, where their inputs and outputs differ in shape
+        if len(files) == count:
+            break
+        if data not in seen:
+            seen.add(data)
+            files.append(folder / f"block-{len(files):02}.tflite")
+            files[-1].write_bytes(data)
     return files
 
 

@@ -47,10 +47,10 @@ def test_a_governor_that_was_left_is_a_setting(root: Path) -> None:
 
 def taken(*chunks: tuple[int, int]) -> Repetition:
     """A worker's chunks, each with its moment and its latency."""
-    return repetition(*(replace(chunk([latency] * 3), start_ns=moment) for moment, latency in chunks))
+    return repetition(*(replace(chunk([latency] * 3, discarded_ns=(latency,)), start_ns=moment) for moment, latency in chunks))
 
 
-def test_chunks_are_held_against_those_before_and_after() -> None:
-    a = taken((0, 1000), (20, 1000), (40, 2000), (60, 2000))
+def test_chunks_are_compared_with_those_before_and_after_in_which_nothing_was_stopped() -> None:
+    a = taken((0, 1000), (20, 1000), (35, 10**9), (40, 2000), (60, 2000))
     b = taken((10, 1100), (30, 1556), (50, 2200), (70, 5000))
     assert phone_agent.ratio(a, b) == pytest.approx(1.1, rel=0.001)
