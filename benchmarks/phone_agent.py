@@ -112,27 +112,35 @@ def tell(process: int, what: signal.Signals) -> None:
 
 
 def ratio(a: Repetition, b: Repetition) -> float:
-    """Return the median over the chunks of B of its latency over that of A before and after, as far as both ran."""
-    of_a, of_b = unheld(a), unheld(b)
-    moments = [chunk.start_ns for chunk in of_a]
-    latencies = [stats.chunk_latency_ns(chunk, 1) for chunk in of_a]
+    """Return the median over the turns of B of its latency over that of A in the turns before and after, as far as both ran."""
+    moments, latencies = zip(*turns(a), strict=True)
     found = []
-    for chunk in of_b:
-        after = bisect(moments, chunk.start_ns)
+    for moment, latency in turns(b):
+        after = bisect(moments, moment)
         if 0 < after < len(moments):
-            found.append(stats.chunk_latency_ns(chunk, 1) / math.sqrt(latencies[after - 1] * latencies[after]))
+            found.append(latency / math.sqrt(latencies[after - 1] * latencies[after]))
     return median(found)
 
 
-def unheld(repetition: Repetition) -> list[Chunk]:
-    """Return the chunks in which the worker was not stopped: of the others too few samples are left, or their caches were cold."""
-    held_ns = TURN_S * 1e9 / 2
-    return [chunk for chunk in repetition.chunks if max(*chunk.discarded_ns, *chunk.wall_ns) < held_ns]
+def turns(repetition: Repetition) -> list[tuple[int, float]]:
+    """Return when each turn of a worker began, and its latency in nanoseconds: the median of its chunks.
+
+    A chunk in which the worker was stopped is left out. Chunks alone would not do: the first of a turn is slower than the next.
+    """
+    found: list[tuple[int, float]] = []
+    chunks: list[Chunk] = []
+    for chunk in (*repetition.chunks, None):
+        if chunk is not None and max(*chunk.discarded_ns, *chunk.wall_ns) < TURN_S * 1e9 / 2:
+            chunks.append(chunk)
+        elif chunks:
+            found.append((chunks[0].start_ns, median(stats.chunk_latency_ns(one, 1) for one in chunks)))
+            chunks = []
+    return found
 
 
 def typical_ms(repetition: Repetition) -> float:
-    """Return the median of a worker's chunks."""
-    return median(stats.chunk_latency_ns(chunk, 1) for chunk in unheld(repetition)) / 1e6
+    """Return the median of a worker's turns."""
+    return median(latency for _, latency in turns(repetition)) / 1e6
 
 
 def report(options: figures.Options, state: figures.State) -> None:

@@ -46,11 +46,14 @@ def test_a_governor_that_was_left_is_a_setting(root: Path) -> None:
 
 
 def taken(*chunks: tuple[int, int]) -> Repetition:
-    """A worker's chunks, each with its moment and its latency."""
-    return repetition(*(replace(chunk([latency] * 3, discarded_ns=(latency,)), start_ns=moment) for moment, latency in chunks))
+    """A worker's chunks, each with its moment and its latency; 0 is one in which it was stopped."""
+    latencies = [latency or 10**9 for _, latency in chunks]
+    made = [chunk([latency] * 3, discarded_ns=(latency,)) for latency in latencies]
+    return repetition(*(replace(one, start_ns=moment) for one, (moment, _) in zip(made, chunks, strict=True)))
 
 
-def test_chunks_are_compared_with_those_before_and_after_in_which_nothing_was_stopped() -> None:
-    a = taken((0, 1000), (20, 1000), (35, 10**9), (40, 2000), (60, 2000))
-    b = taken((10, 1100), (30, 1556), (50, 2200), (70, 5000))
+def test_turns_are_compared_with_those_before_and_after() -> None:
+    a = taken((0, 990), (5, 1010), (10, 0), (20, 1000), (25, 0), (40, 2300), (45, 2000), (46, 1990), (48, 0), (60, 2000))
+    b = taken((8, 0), (10, 1300), (15, 1100), (17, 1090), (20, 0), (30, 1556), (35, 0), (50, 2200), (55, 0), (70, 5000))
+    assert phone_agent.turns(a) == [(0, 1000), (20, 1000), (40, 2000), (60, 2000)]
     assert phone_agent.ratio(a, b) == pytest.approx(1.1, rel=0.001)
