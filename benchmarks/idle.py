@@ -27,7 +27,7 @@ from benchmarks import figures, phones, rigs, stored
 from harness.convert.children import environment, pinned
 from harness.convert.worker import load_tensorflow
 from harness.devices.inventory import Device
-from harness.measure.rig import other_cores
+from harness.measure.affinity import other_cores
 from harness.networks.catalogue import space_named
 from harness.networks.keras_build import build_keras
 from tests.devices.sshd import inventory

@@ -25,7 +25,7 @@ from harness.convert.model import Model
 from harness.devices.inventory import Device
 from harness.devices.session import Session
 from harness.measure import plan, stats
-from harness.measure.rig import kept_off
+from harness.measure.affinity import kept_off
 from latency_agent.protocol import Chunk, Repetition, TimedTask
 from tests.phone.adb_server import AdbServer
 
