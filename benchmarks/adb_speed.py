@@ -11,11 +11,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import adbutils
 
 from benchmarks import figures
+from harness.convert.cache import hash_path
+from harness.convert.model import Model
+from harness.convert.reference import reference_models
 from harness.devices.adb import AdbTransport
 from harness.devices.bundle import bundle_for
 from harness.devices.inventory import RUNTIMES, Device
@@ -58,9 +63,6 @@ def main() -> None:
 def measure(options: figures.Options, state: figures.State, phone: Phone, folder: Path) -> None:
     """Add the rounds that are missing."""
     device = Device("phone", transport="adb", serial=phone.serial)
-    payload = folder / "payload"
-    payload.write_bytes(os.urandom(SIZE_BYTES))
-    by_adb = [adbutils.adb_path(), "-s", phone.serial, "push", str(payload), f"{FOLDER}/by_adb"]
     transport = AdbTransport(device)
     for _ in range(len(state.rows("round")), options.count):
         with figures.turn():
@@ -68,15 +70,26 @@ def measure(options: figures.Options, state: figures.State, phone: Phone, folder
             setup_s = figures.taken(lambda: set_up(device))
             with Session.open(device) as session:
                 request_s = statistics.median(figures.taken(lambda: session.request("hello")) for _ in range(PER_ROUND))
+                model = payload_of(folder)
+                by_adb = [adbutils.adb_path(), "-s", phone.serial, "push", str(model.path), f"{FOLDER}/by_adb"]
+                push_s = figures.taken(partial(session.push, model))
+            adb_s = figures.taken(partial(subprocess.run, by_adb, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             state.add(
                 "round",
                 setup_s=setup_s,
                 request_s=request_s,
-                push_s=figures.taken(lambda: transport.push(payload, f"{FOLDER}/pushed", figures.soon())),
-                adb_s=figures.taken(lambda: subprocess.run(by_adb, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)),
+                push_s=push_s,
+                adb_s=adb_s,
                 command_s=statistics.median(figures.taken(lambda: transport.run(["true"], figures.soon())) for _ in range(PER_ROUND)),
             )
     transport.close()
+
+
+def payload_of(folder: Path) -> Model:
+    """Return what is pushed as a model is, and never run: bytes that the phone has not seen."""
+    path = folder / "payload.tflite"
+    path.write_bytes(os.urandom(SIZE_BYTES))
+    return replace(reference_models()[0], path=path, sha256=hash_path(path), size_bytes=SIZE_BYTES)
 
 
 def report(options: figures.Options, state: figures.State, sizes: dict[str, int]) -> None:

@@ -64,6 +64,7 @@ class Server:
             "facts": lambda _: encode(conditions.facts(self._allowed)),
             "conditions": lambda args: self._said(encode(conditions.conditions(int(args["core"]), self._root))),
             "has": self._has,
+            "adopt": self._adopt,
             "make_room": self._make_room,
             "place": self._place,
             "hold": self._hold,
@@ -178,6 +179,15 @@ class Server:
         if present:
             cache.touch(path)
         return {"path": str(path), "present": present, "fits": present or cache.fits(path.parent, int(args["bytes"]))}
+
+    def _adopt(self, args: Dict[str, Any]) -> Any:
+        part, path = Path(args["part"]), self._root / args["name"]
+        present = file_sha256(part) == args["sha256"]
+        if present:
+            part.replace(path)
+        else:
+            part.unlink()
+        return {"path": str(path), "present": present}
 
     def _make_room(self, args: Dict[str, Any]) -> Any:
         self._check_lease()  # another session may be measuring what would go

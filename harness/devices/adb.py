@@ -39,23 +39,32 @@ class AdbTransport(ShellTransport):
 
     def push(self, local: Path, remote: str, deadline: float) -> None:
         """Copy the file `local` to the absolute path `remote`: complete, its hash compared there, with its permissions, or not at all."""
-        if not posixpath.isabs(remote):
-            raise RemoteFailure(self.device, f"cannot push to {remote}: not an absolute path")
-        folder, name = posixpath.split(remote)
-        part = f"{folder}/.{name}.{secrets.token_hex(8)}"
-        doing = f"cannot push {local} to {remote}"
-        try:
+        part = posixpath.join(posixpath.dirname(remote), f".{posixpath.basename(remote)}.{secrets.token_hex(8)}")
+        with self._sending(local, part, f"cannot push {local} to {remote}", deadline) as sha256:
             mode = local.stat().st_mode & 0o777
-            sha256 = self._send_file(local, part, doing, deadline)
             done = self.run(["sh", "-c", _PUT_IN_PLACE, "sh", part, sha256, f"{mode:o}", remote], deadline)
             if done.exit != 0:
-                said = done.stderr.decode(errors="replace").strip() or "it did not arrive as it was sent"
-                raise RemoteFailure(self.device, f"{doing}: {said}")
+                raise RemoteFailure(self.device, done.stderr.decode(errors="replace").strip() or "it did not arrive as it was sent")
+
+    def send(self, local: Path, remote: str, deadline: float) -> None:
+        """Copy the file `local` to the absolute path `remote`, its hash not compared: that takes a command on the phone."""
+        with self._sending(local, remote, f"cannot push {local} to {remote}", deadline):
+            pass
+
+    @contextmanager
+    def _sending(self, local: Path, part: str, doing: str, deadline: float) -> Iterator[str]:
+        """Send a file and give its SHA-256; what fails in the `with` too takes the file away again, and is told as a failure of `doing`."""
+        if not posixpath.isabs(part):
+            raise RemoteFailure(self.device, f"{doing}: not an absolute path")
+        try:
+            yield self._send_file(local, part, doing, deadline)
         except OSError as error:
             raise RemoteFailure(self.device, f"{doing}: {error.strerror or error}") from error
-        except DeviceError:
+        except DeviceError as error:
             with contextlib.suppress(DeviceError):
                 self.run(["rm", "-f", part], time.monotonic() + _TIDY_TIMEOUT_S)
+            if isinstance(error, RemoteFailure) and doing not in error.message:
+                raise RemoteFailure(self.device, f"{doing}: {error.message.removeprefix(f'{self.device}: ')}", error.hint) from None
             raise
 
     def open_channel(self, command: str, program: str, deadline: float) -> Channel:  # noqa: ARG002 - SSH names it in its errors

@@ -51,6 +51,10 @@ class LocalTransport:
         except OSError as error:
             raise RemoteFailure(self.device, f"cannot push {local} to {remote}: {error.strerror}") from error
 
+    def send(self, local: Path, remote: str, deadline: float) -> None:
+        """As `push`, which costs no more."""
+        self.push(local, remote, deadline)
+
     def run(self, argv: Sequence[str], deadline: float) -> Completed:
         """Return what `argv` printed and its exit status. Raises TimedOut, its whole group killed, or RemoteFailure if it cannot start."""
         process = _start(self.device, argv, stdin=subprocess.DEVNULL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +30,7 @@ class PushedModels:
         self._transport = transport
         self._request = request
         self._paths: dict[str, str] = {}  # by SHA-256, those used last at the end
-        self._ahead: dict[str, Future[None]] = {}
+        self._ahead: dict[str, Future[str | None]] = {}
         self._pusher = ThreadPoolExecutor(1, thread_name_prefix=f"{device} push")
         self._closing = threading.Event()
 
@@ -44,7 +46,7 @@ class PushedModels:
             return
         answer = self._has(model)
         if not answer["present"] and answer["fits"] and not self._closing.is_set():
-            self._ahead[model.sha256] = self._pusher.submit(self._push_beside, model, answer["path"])
+            self._ahead[model.sha256] = self._pusher.submit(self._send_beside, model, _part_of(answer["path"]))
 
     def stop(self) -> None:
         """Drop what has not begun to be pushed; the end of the transport ends the rest."""
@@ -55,24 +57,40 @@ class PushedModels:
         """Wait for the thread, once the transport is closed."""
         self._pusher.shutdown()
 
-    def _push_beside(self, model: Model, path: str) -> None:
-        if not self._closing.is_set():
-            with suppress(DeviceError):  # `place` finds that it is not there, tries again and tells
-                self._transport.push(model.path, path, time.monotonic() + _TIMEOUT_S)
+    def _send_beside(self, model: Model, part: str) -> str | None:
+        """Send a model and return where it is; None where that failed: `place` tries again and tells."""
+        if self._closing.is_set():
+            return None
+        try:
+            self._transport.send(model.path, part, time.monotonic() + _TIMEOUT_S)
+        except DeviceError:
+            return None
+        return part
 
     def _push(self, model: Model) -> str:
-        ahead = self._ahead.pop(model.sha256, None)
-        if ahead is not None and not ahead.cancel():
-            with suppress(CancelledError):
-                ahead.result()
+        part = self._sent_ahead(model)
+        if part is not None:
+            adopted = self._adopt(model, part)
+            if adopted["present"]:
+                return str(adopted["path"])
         answer = self._has(model)
         if not answer["present"]:
             if not answer["fits"]:
                 self._make_room(model)
-            self._transport.push(model.path, answer["path"], time.monotonic() + _TIMEOUT_S)
-            if not self._has(model)["present"]:
+            part = _part_of(answer["path"])
+            self._transport.send(model.path, part, time.monotonic() + _TIMEOUT_S)
+            if not self._adopt(model, part)["present"]:
                 raise RemoteFailure(self._device, f"{model.name} did not arrive as it was sent", "is its disk sound?")
         return str(answer["path"])
+
+    def _sent_ahead(self, model: Model) -> str | None:
+        """Return where a model was sent ahead to, waiting for one that is under way; one that has not begun is called back."""
+        ahead = self._ahead.pop(model.sha256, None)
+        if ahead is None or ahead.cancel():
+            return None
+        with suppress(CancelledError):
+            return ahead.result()
+        return None
 
     def _make_room(self, model: Model) -> None:
         for sha256 in tuple(self._paths)[:-_KEPT]:
@@ -81,5 +99,18 @@ class PushedModels:
         self._request("make_room", {"folder": _FOLDER, "bytes": model.size_bytes, "kept": kept}, _TIMEOUT_S)
 
     def _has(self, model: Model) -> dict[str, Any]:
-        file = {"name": f"{_FOLDER}/{model.sha256}.tflite", "sha256": model.sha256, "bytes": model.size_bytes}
-        return self._request("has", file, _TIMEOUT_S)
+        return self._request("has", _file(model), _TIMEOUT_S)
+
+    def _adopt(self, model: Model, part: str) -> dict[str, Any]:
+        """Have the agent compare what was sent with the model's hash, and put it in its place."""
+        return self._request("adopt", _file(model) | {"part": part}, _TIMEOUT_S)
+
+
+def _file(model: Model) -> dict[str, Any]:
+    return {"name": f"{_FOLDER}/{model.sha256}.tflite", "sha256": model.sha256, "bytes": model.size_bytes}
+
+
+def _part_of(path: str) -> str:
+    """Return a name beside `path` that nobody uses; what is left half sent under it goes when its hour is over."""
+    folder, name = posixpath.split(path)
+    return f"{folder}/.{name}.{secrets.token_hex(8)}"

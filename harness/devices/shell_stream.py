@@ -23,7 +23,7 @@ _FIRST_SIGNAL, _LAST_SIGNAL = 129, 192
 
 # The shell is to lead a process group of its own, whose number names all that the command starts: OpenSSH's and adbd's shells do, others
 # are helped by setsid. The command waits for a line, so that nothing runs whose group the harness does not know, and what it leaves
-# behind ends with it.
+# behind ends with it: by USR1 too, since Android's shell catches TERM, and forgets one that comes between a fork and its exec.
 _MARK = "latency-harness-group"
 _WRAPPER = f"""{{ read -r _ _ _ _ group _ </proc/$$/stat; }} 2>/dev/null
 [ -z "$group" ] || [ "$group" = $$ ] || exec setsid sh -c "$0" "$0" "$@"
@@ -32,8 +32,9 @@ echo {_MARK} $$
 read -r go || exit 1
 "$@"
 status=$?
-trap '' TERM
+trap '' TERM USR1
 kill -TERM 0 2>/dev/null
+kill -USR1 0 2>/dev/null
 exit $status"""
 _MOST_CHATTER_LINES = 1000
 

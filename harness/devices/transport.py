@@ -55,6 +55,9 @@ class Transport(Protocol):
     def push(self, local: Path, remote: str, deadline: float) -> None:
         """Copy the file `local` to `remote`, making its folders; `remote` is complete or untouched, never half there."""
 
+    def send(self, local: Path, remote: str, deadline: float) -> None:
+        """As `push`, where nobody knows of `remote` yet, and whoever is to use it compares its hash before."""
+
     def run(self, argv: Sequence[str], deadline: float) -> Completed:
         """Return what `argv` printed and how it exited; raises RemoteFailure only where it could not be started."""
 

@@ -217,6 +217,19 @@ def test_only_the_bytes_of_the_hash_are_there(live: Agent, root: Path) -> None:
     assert not live.ask("has", asked | {"bytes": 1 << 50})["result"]["fits"]
 
 
+def test_what_was_sent_is_adopted_by_its_hash(live: Agent, root: Path) -> None:
+    root.mkdir()
+    part = root / ".m.tflite.0123"
+    asked = {"name": "m.tflite", "sha256": hashlib.sha256(b"model").hexdigest(), "bytes": 5, "part": str(part)}
+    part.write_bytes(b"madel")
+    assert not live.ask("adopt", asked)["result"]["present"]
+    assert not part.exists()
+    part.write_bytes(b"model")
+    assert live.ask("adopt", asked)["result"] == {"path": str(root / "m.tflite"), "present": True}
+    assert (part.exists(), (root / "m.tflite").read_bytes()) == (False, b"model")
+    assert live.ask("adopt", asked)["error"]["kind"] == "FileNotFoundError"
+
+
 def test_at_eof_the_agent_ends_with_its_worker_and_gives_the_lease_back(live: Agent, lease: Path, tmp_path: Path) -> None:
     pid = live.pid
     live.send("solo", solo(model(tmp_path, endless())))

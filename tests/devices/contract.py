@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -205,6 +207,14 @@ class TransportContract:
             stream.receive(soon(60))
         except AgentDied as error:
             errors.append(error)
+
+    def test_send_copies_every_byte(self, transport: Transport, remote: str, tmp_path: Path) -> None:
+        (tmp_path / "data").write_bytes(os.urandom(1 << 20))
+        transport.send(tmp_path / "data", f"{remote}/new/sent", soon())
+        told = transport.run(["sha256sum", f"{remote}/new/sent"], soon()).stdout
+        assert told.startswith(hashlib.sha256((tmp_path / "data").read_bytes()).hexdigest().encode())
+        with pytest.raises(RemoteFailure):
+            transport.send(tmp_path / "missing", f"{remote}/new/other", soon())
 
     def test_closing_the_transport_ends_its_streams(self, transport: Transport) -> None:
         stream = transport.stream(["sh", "-c", "echo $$; sleep 60"], soon())
