@@ -86,7 +86,7 @@ class Harmed:
             case "adb server killed":
                 self._kill_server()
             case "phone restarted":
-                self._away(self._phone.kill, self._phone.start)
+                self._away(self._phone.kill, self._start)
             case "disk full in a push":
                 self._away(self._fill, self._filler.unlink)
 
@@ -115,6 +115,10 @@ class Harmed:
         for pid in phones.pids(self._phone, role):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _start(self) -> None:
+        phones.told(self._phone.root).write_text("")
+        self._phone.start()
 
     def _refuse(self) -> None:
         self._gate.refuse(refuse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import subprocess
 import sys
 import time
@@ -22,6 +21,11 @@ from tests.phone.phone import Phone
 RUNTIME = "tflite-runtime"
 _IMAGES = figures.ROOT / ".phone"
 _SHELL = 2000
+_UNTIL_RESTART = {
+    "cmd power set-fixed-performance-mode-enabled": "cmd power set-fixed-performance-mode-enabled false",
+    "dumpsys deviceidle": "dumpsys deviceidle unforce",
+}
+"""What a phone was told last when nothing of it is set."""
 _STEP_S = 0.001
 
 
@@ -65,8 +69,6 @@ def started(folder: Path, server: AdbServer, made: Path, disk: str | None = None
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(home(phone))], check=True)
         phone.start()
     subprocess.run(["cp", "-a", str(made), str(home(phone))], check=True)
-    told = phone.root / "stand-in/getprop"
-    told.write_text(re.sub(r"(?<=\[ro\.serialno\]: \[)\w+", secrets.token_hex(8), told.read_text()))
     return phone
 
 
@@ -85,29 +87,21 @@ def home(phone: Phone) -> Path:
 def changed_settings(root: Path) -> list[str]:
     """Return the settings of the phone with these files that are not what they were when it was made, each as it is now.
 
-    A governor is a file. What else can be set is what the phone's commands were told of it last: by `settings` it was what those answer
-    to `settings get` (null where they answer nothing), by `cmd` and `svc` false.
+    A governor is a file, and so is what `settings` keeps. What else is set is what the phone was told of it last.
     """
     found = [
         f"{file.parent.parent.name} {governor}"
         for file in sorted((root / "sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor"))
         if (governor := file.read_text().strip()) != "sched_pixel"
     ]
-    last: dict[str, str] = {}
-    for line in (root / "stand-in/told").read_text().splitlines():
-        match line.split():
-            case ["settings", "put", *key, value]:
-                last[" ".join(["settings", "get", *key])] = value
-            case ["settings", "delete", *key]:
-                last[" ".join(["settings", "get", *key])] = "null"
-            case ["cmd" | "svc", *key, value]:
-                last[" ".join(key)] = value
-    for name, value in last.items():
-        answer = root / "stand-in/answers" / name
-        before = (answer.read_text().strip() if answer.is_file() else "null") if name.startswith("settings") else "false"
-        if value != before:
-            found.append(f"{name} {value}")
-    return found
+    found += [f"{file.name} {kept}" for file in sorted((root / "stand-in/settings").iterdir()) if (kept := file.read_text().strip()) != "0"]
+    last = {what: line for line in told(root).read_text().splitlines() for what in _UNTIL_RESTART if line.startswith(what)}
+    return found + [line for what, line in last.items() if line != _UNTIL_RESTART[what]]
+
+
+def told(root: Path) -> Path:
+    """Return the file that holds what a phone was told since it was started."""
+    return root / "stand-in/told"
 
 
 def pids(phone: Phone, role: str) -> list[int]:

@@ -10,12 +10,13 @@ from latency_agent.protocol import Repetition
 from tests.measure.test_stats_given import chunk, repetition
 
 GOVERNOR = "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor"
+FIXED, IDLE = "cmd power set-fixed-performance-mode-enabled", "dumpsys deviceidle"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The files of a phone by which its settings are told."""
-    files = {GOVERNOR: "sched_pixel\n", "stand-in/told": "", "stand-in/answers/settings get global low_power": "0\n"}
+    files = {GOVERNOR: "sched_pixel\n", "stand-in/told": "", "stand-in/settings/global stay_on_while_plugged_in": "0\n"}
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -27,17 +28,18 @@ def root(tmp_path: Path) -> Path:
     [
         ("", []),
         ("dumpsys battery\nsettings get global low_power", []),
-        ("settings put global low_power 1", ["settings get global low_power 1"]),
-        ("settings put global low_power 1\nsettings put global low_power 0", []),
-        ("settings put global stay_on 3\nsettings delete global stay_on", []),
-        ("settings delete global low_power", ["settings get global low_power null"]),
-        ("cmd power set-fixed-performance-mode-enabled true", ["power set-fixed-performance-mode-enabled true"]),
-        ("svc power stayon true\nsvc power stayon false", []),
+        (f"{FIXED} true\n{IDLE} force-idle", [f"{FIXED} true", f"{IDLE} force-idle"]),
+        (f"{FIXED} true\n{IDLE} force-idle\n{FIXED} false\n{IDLE} unforce", []),
     ],
 )
 def test_what_a_phone_was_told_last_is_its_setting(root: Path, told: str, changed: list[str]) -> None:
     (root / "stand-in/told").write_text(told)
     assert phones.changed_settings(root) == changed
+
+
+def test_what_settings_keep_is_a_setting(root: Path) -> None:
+    (root / "stand-in/settings/global stay_on_while_plugged_in").write_text("7")
+    assert phones.changed_settings(root) == ["global stay_on_while_plugged_in 7"]
 
 
 def test_a_governor_that_was_left_is_a_setting(root: Path) -> None:
