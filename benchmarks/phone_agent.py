@@ -9,7 +9,6 @@ on a machine that shares its cores differ by more than is asked here.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import tempfile
@@ -137,13 +136,16 @@ def turns(repetition: Repetition, turn_s: float) -> list[Turn]:
 
 
 def ratio(a: Sequence[Turn], b: Sequence[Turn]) -> float:
-    """Return the median over the turns of B of its latency over that of A in the turns before and after, as far as both ran."""
+    """Return the median, over neighbouring turns, of B's latency over A's, as far as both ran.
+
+    Not of a turn of B over the mean of both turns of A beside it: slow turns are rarer than fast ones, and weigh more in a mean.
+    """
     moments = [turn.start_ns for turn in a]
     found = []
     for turn in b:
         after = bisect(moments, turn.start_ns)
         if 0 < after < len(moments):
-            found.append(turn.latency_ns / math.sqrt(a[after - 1].latency_ns * a[after].latency_ns))
+            found += [turn.latency_ns / beside.latency_ns for beside in a[after - 1 : after + 1]]
     return median(found)
 
 
