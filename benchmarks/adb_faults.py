@@ -60,6 +60,7 @@ class Harmed:
         self._phone = phones.started(folder / "phone", self._server, made, disk)
         self._ends.callback(phones.stop, self._phone)
         serial = self._phone.serial
+        self._before = phones.settings(self._phone.root)
         self._filler = phones.home(self._phone) / "filler"
         if fault in BY_GATE:
             self._gate = self._ends.enter_context(Gate(self._phone.address, [self._server.key]))
@@ -86,7 +87,7 @@ class Harmed:
             case "adb server killed":
                 self._kill_server()
             case "phone restarted":
-                self._away(self._phone.kill, self._start)
+                self._away(self._phone.kill, self._boot)
             case "disk full in a push":
                 self._away(self._fill, self._filler.unlink)
 
@@ -100,7 +101,7 @@ class Harmed:
 
     def changed(self) -> list[str]:
         """Return the settings that are not what they were."""
-        return phones.changed_settings(self._phone.root)
+        return sorted(name for name, _ in self._before ^ phones.settings(self._phone.root))
 
     def close(self) -> None:
         """Take it down."""
@@ -116,8 +117,8 @@ class Harmed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _start(self) -> None:
-        phones.told(self._phone.root).write_text("")
+    def _boot(self) -> None:
+        phones.forget_modes(self._phone.root)
         self._phone.start()
 
     def _refuse(self) -> None:

@@ -82,6 +82,7 @@ def campaign(
     results = folder / "results"
     command = [figures.HARNESS, "bench", *map(str, models), "--device", "tag:farm", "--json", "--interval", "90%"]
     command += ["--max-time", str(MAX_TIME_S), "--inventory", str(folder / "devices.toml"), "--results", str(results)]
+    before = [phones.settings(phone.root) for phone in there]
     began = time.monotonic()
     killed = lost = 0
     while True:
@@ -91,10 +92,10 @@ def campaign(
         try:
             status = process.wait(dice.uniform(*ALIVE_S) if killed < kills else LONGEST_S)
         except subprocess.TimeoutExpired:
-            before = stored.repetitions(results)
+            had = stored.repetitions(results)
             os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
-            lost += len(set(before) - set(stored.repetitions(results)))
+            lost += len(set(had) - set(stored.repetitions(results)))
             killed += 1
             if killed <= kills:
                 continue
@@ -105,7 +106,7 @@ def campaign(
     kept = stored.repetitions(results)
     told_of = {(row["model"], row["device"]) for row in json.loads((folder / "told.json").read_text() or "[]") if "error" not in row}
     deadline = time.monotonic() + ORPHANS_S
-    while time.monotonic() < deadline and any(phone.processes() or phones.changed_settings(phone.root) for phone in there):
+    while time.monotonic() < deadline and (any(phone.processes() for phone in there) or changed(there, before)):
         time.sleep(0.2)
     return {
         "kills": killed - hung,
@@ -116,8 +117,13 @@ def campaign(
         "twice": sum(count - 1 for count in finished.values()) + len(kept) - len({taken_at for _, taken_at in kept}),
         "hung": hung,
         "orphans": sum(len(phone.processes()) for phone in there),
-        "changed": sum(len(phones.changed_settings(phone.root)) for phone in there),
+        "changed": changed(there, before),
     }
+
+
+def changed(there: Sequence[Phone], before: Sequence[frozenset[tuple[str, str]]]) -> int:
+    """Return how many settings of the phones are not what they were before."""
+    return sum(len(dict(was ^ phones.settings(phone.root))) for phone, was in zip(there, before, strict=True))
 
 
 def report(options: figures.Options, state: figures.State) -> None:

@@ -21,11 +21,8 @@ from tests.phone.phone import Phone
 RUNTIME = "tflite-runtime"
 _IMAGES = figures.ROOT / ".phone"
 _SHELL = 2000
-_UNTIL_RESTART = {
-    "cmd power set-fixed-performance-mode-enabled": "cmd power set-fixed-performance-mode-enabled false",
-    "dumpsys deviceidle": "dumpsys deviceidle unforce",
-}
-"""What a phone was told last when nothing of it is set."""
+_MODE = re.compile(r"(cmd power set-\S+|dumpsys deviceidle) (true|false|force-idle|unforce)")
+_OFF = ("false", "unforce")
 _STEP_S = 0.001
 
 
@@ -58,7 +55,7 @@ def made_by_setup(folder: Path) -> Path:
 
 
 def started(folder: Path, server: AdbServer, made: Path, disk: str | None = None) -> Phone:
-    """Return a running phone that has what `made_by_setup` gave, with a serial number of its own, which `stop` takes down.
+    """Return a running phone that has what `made_by_setup` gave, which `stop` takes down.
 
     The folder must be new. `disk` is how large the phone's is, as tmpfs takes it; None is as large as this machine's.
     """
@@ -84,23 +81,28 @@ def home(phone: Phone) -> Path:
     return phone.root / PHONE_HOME.lstrip("/")
 
 
-def changed_settings(root: Path) -> list[str]:
-    """Return the settings of the phone with these files that are not what they were when it was made, each as it is now.
+def settings(root: Path) -> frozenset[tuple[str, str]]:
+    """Return what is set on the phone with these files, each by its name.
 
-    A governor is a file, and so is what `settings` keeps. What else is set is what the phone was told of it last.
+    Limits and governors of its cores are files, and so is what `settings` keeps. Other modes count while the last that the phone's
+    commands were told of them is that they be on.
     """
-    found = [
-        f"{file.parent.parent.name} {governor}"
-        for file in sorted((root / "sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor"))
-        if (governor := file.read_text().strip()) != "sched_pixel"
-    ]
-    found += [f"{file.name} {kept}" for file in sorted((root / "stand-in/settings").iterdir()) if (kept := file.read_text().strip()) != "0"]
-    last = {what: line for line in told(root).read_text().splitlines() for what in _UNTIL_RESTART if line.startswith(what)}
-    return found + [line for what, line in last.items() if line != _UNTIL_RESTART[what]]
+    limits = (root / "sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_[gm]*")
+    found = {str(file.relative_to(root)): file.read_text().strip() for file in (*limits, *(root / "stand-in/settings").iterdir())}
+    for line in _told(root).read_text().splitlines():
+        if (mode := _MODE.fullmatch(line)) is not None:
+            found[mode[1]] = mode[2]
+            if mode[2] in _OFF:
+                del found[mode[1]]
+    return frozenset(found.items())
 
 
-def told(root: Path) -> Path:
-    """Return the file that holds what a phone was told since it was started."""
+def forget_modes(root: Path) -> None:
+    """Have the phone with these files forget what a restart puts back."""
+    _told(root).write_text("")
+
+
+def _told(root: Path) -> Path:
     return root / "stand-in/told"
 
 

@@ -9,42 +9,35 @@ from benchmarks import phone_agent, phones
 from latency_agent.protocol import Repetition
 from tests.measure.test_stats_given import chunk, repetition
 
-GOVERNOR = "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor"
-FIXED, IDLE = "cmd power set-fixed-performance-mode-enabled", "dumpsys deviceidle"
+CORE = "sys/devices/system/cpu/cpu1/cpufreq"
+MODE = "cmd power set-fixed-performance-mode-enabled"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The files of a phone by which its settings are told."""
-    files = {GOVERNOR: "sched_pixel\n", "stand-in/told": "", "stand-in/settings/global stay_on_while_plugged_in": "0\n"}
-    for name, text in files.items():
+    """The files of a phone that tell its settings."""
+    files = {f"{CORE}/scaling_governor": "sched_pixel", f"{CORE}/scaling_cur_freq": "1", "stand-in/told": ""}
+    for name, text in {**files, "stand-in/settings/global low_power": "0\n"}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("told", "changed"),
-    [
-        ("", []),
-        ("dumpsys battery\nsettings get global low_power", []),
-        (f"{FIXED} true\n{IDLE} force-idle", [f"{FIXED} true", f"{IDLE} force-idle"]),
-        (f"{FIXED} true\n{IDLE} force-idle\n{FIXED} false\n{IDLE} unforce", []),
-    ],
-)
-def test_what_a_phone_was_told_last_is_its_setting(root: Path, told: str, changed: list[str]) -> None:
-    (root / "stand-in/told").write_text(told)
-    assert phones.changed_settings(root) == changed
+def test_files_and_modes_are_settings(root: Path) -> None:
+    before = {(f"{CORE}/scaling_governor", "sched_pixel"), ("stand-in/settings/global low_power", "0")}
+    assert phones.settings(root) == before
+    told = root / "stand-in/told"
+    told.write_text(f"dumpsys battery\n{MODE} true\ndumpsys deviceidle force-idle\n")
+    assert phones.settings(root) == before | {(MODE, "true"), ("dumpsys deviceidle", "force-idle")}
+    told.write_text(told.read_text() + f"{MODE} false\ndumpsys deviceidle unforce\n")
+    assert phones.settings(root) == before
 
 
-def test_what_settings_keep_is_a_setting(root: Path) -> None:
-    (root / "stand-in/settings/global stay_on_while_plugged_in").write_text("7")
-    assert phones.changed_settings(root) == ["global stay_on_while_plugged_in 7"]
-
-
-def test_a_governor_that_was_left_is_a_setting(root: Path) -> None:
-    (root / GOVERNOR).write_text("performance")
-    assert phones.changed_settings(root) == ["cpu1 performance"]
+def test_a_restart_ends_modes(root: Path) -> None:
+    before = phones.settings(root)
+    (root / "stand-in/told").write_text(f"{MODE} true\n")
+    phones.forget_modes(root)
+    assert phones.settings(root) == before
 
 
 def taken(*chunks: tuple[int, int]) -> Repetition:
