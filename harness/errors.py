@@ -4,6 +4,7 @@ HarnessError
 ├── ConfigError              a file, an option or a name that the user gave
 ├── ConversionError          a model that cannot be converted or read
 ├── StoreError               the results database
+├── MissingBlock             a block that a latency table has no row for
 └── DeviceError              a device, named
     ├── Unauthorized         it does not let us in, or is not who it should be
     ├── Offline              it cannot be reached
@@ -43,6 +44,22 @@ class ConversionError(HarnessError):
 
 class StoreError(HarnessError):
     """The results database cannot be used."""
+
+
+class MissingBlock(HarnessError):
+    """A latency table does not know these blocks, by their keys, and guesses none."""
+
+    def __init__(self, keys: tuple[str, ...], table: str, hint: str) -> None:
+        shown = ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+        super().__init__(f"the latency table of {table} lacks {_counted(len(keys))}: {shown}", hint)
+        self.keys = keys
+
+
+_SHOWN = 3
+
+
+def _counted(count: int) -> str:
+    return "a block" if count == 1 else f"{count} blocks"
 
 
 class DeviceError(HarnessError):

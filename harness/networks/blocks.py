@@ -103,6 +103,7 @@ def block_graph(block: Block, shapes: tuple[Shape, ...]) -> tuple[Graph, int]:
     return graph, block.expand(graph, *range(len(shapes)))
 
 
+@lru_cache(maxsize=100_000)
 def block_key(block: Block, shapes: tuple[Shape, ...]) -> str:
     """Return the block's key with the shapes of its inputs: what two networks that share a row of a latency table have in common."""
     return f"{block.key}@{'+'.join(map(text_of, shapes))}"

@@ -109,7 +109,7 @@ class Stage:
 
     @lru_cache(maxsize=100_000)  # noqa: B019 - spaces are few and live as long as the process
     def blocks(self, part: Tokens, start: int) -> tuple[Block, ...]:
-        """Return the blocks that a stage's tokens make; the first one comes behind `start` blocks."""
+        """Return the blocks that a stage's tokens make. With skips the first one comes behind `start` blocks; without, `start` is 0."""
         values = iter(part[self.head :])
         shared = None if self.per_layer else _chosen(self.choices, values)
         blocks: list[Block] = []
@@ -211,7 +211,7 @@ class Space:
         """Return the network of a candidate, called space:SPACE/STRING."""
         blocks = list(self.stem)
         for stage, part in zip(self.stages, self.parts(self.checked(tokens)), strict=True):
-            blocks += stage.blocks(part, len(blocks))
+            blocks += stage.blocks(part, len(blocks) if stage.skips else 0)
         return Network(f"space:{self.name}/{self.encode(tokens)}", self.input, (*blocks, *self.head), self.training)
 
     def costs(self, tokens: Tokens) -> Costs:

@@ -1,0 +1,1 @@
+"""Latency tables: what blocks take on a device, and what whole networks would take."""
