@@ -32,7 +32,9 @@ class Candidates:
 
     def __init__(self, space: Space, predictor: Predictor) -> None:
         if any(stage.skips for stage in space.stages):
-            raise ConfigError(f"{space.name} has skips: tokens alone do not predict it", "predict networks: space.network(tokens) makes them")
+            raise ConfigError(
+                f"{space.name} has skips: tokens alone do not predict it", "predict networks: space.network(tokens) makes them"
+            )
         self._space = space
         self._predictor = predictor
         self._stem = _Segment(predictor, lambda _: space.stem, ())

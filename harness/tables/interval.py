@@ -17,9 +17,9 @@ Amount = TypeVar("Amount", float, Floats)
 class HalfWidth:
     """Half the width of the 95% prediction interval of a fitted form, for one network or an array of them.
 
-    The variance of a measurement around its prediction has three parts: the error of a network, as those left out in cross-validation show
-    it, with the noise of their measurements in it; what the coefficients may be off; and what the network's rows are less sure than those of
-    the calibration's networks were. Student's t with the fit's degrees of freedom makes an interval of it.
+    The variance of a measurement around its prediction has three parts: the error of a network, as those left out in cross-validation
+    show it, the noise of their measurements included; what the coefficients may be off; and what the network's rows are less sure than
+    those of the calibration's networks were. Student's t with the fit's degrees of freedom makes an interval of it.
     """
 
     def __init__(self, fit: Fit, usual_variance: float) -> None:
@@ -45,7 +45,7 @@ class HalfWidth:
 
 
 def relative_spreads(rows: Mapping[str, Row]) -> dict[str, float]:
-    """Return the relative standard deviation of each row's warm latency, by its interval; of rows without one, the median of the others'."""
+    """Return the relative standard deviation of each row's warm latency, by its interval; of rows without one, the others' median."""
     known = {key: _spread(row, row.interval_ms) for key, row in rows.items() if row.interval_ms is not None and row.warm_ms}
     usual = float(np.median(list(known.values()))) if known else 0.0
     return {key: known.get(key, usual) for key in rows}

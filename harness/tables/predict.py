@@ -51,6 +51,14 @@ class Predictions:
         return map(Prediction, latencies_ms, ends_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a shape is handed on between two blocks, and which blocks were seen to read it: their rows, and the places behind them."""
+
+    shape: Shape
+    seen: dict[int, tuple[Block, int | None, _Place]]
+
+
 class Predictor:
     """Predicts by a table, in the form of its calibration; without one by the sum of its rows.
 
@@ -81,7 +89,7 @@ class Predictor:
             sums = [self.sums([self._rows[key] for key in network.keys]) for network in calibration.networks]
             usual = float(np.mean([variance / (latency_ms + self._constant_ms) ** 2 for latency_ms, variance, *_ in sums]))
             self._half_width = HalfWidth(fit, usual)
-        self._seen: dict[tuple[int, Shape], tuple[Block, Shape, int | None]] = {}
+        self._places: dict[Shape, _Place] = {}
         self._candidates: dict[int, Candidates] = {}
 
     def predict(self, network: Network) -> Prediction:
@@ -97,7 +105,8 @@ class Predictor:
 
     def predict_many(self, networks: Iterable[Network]) -> Predictions:
         """Return what networks take; raises MissingBlock that names the blocks without a row of all of them."""
-        sums, missing = [], []
+        sums: list[list[float]] = []
+        missing: list[str] = []
         for network in networks:
             try:
                 sums.append(self.sums(self._rows_of(network)))
@@ -149,28 +158,32 @@ class Predictor:
     def _rows_of(self, network: Network) -> list[int]:
         """Return the rows of a network's blocks; raises MissingBlock."""
         found = []
-        shape, seen = network.input, self._seen
+        here = self._places.get(network.input) or self._place(network.input)
         for block in network.blocks:
-            known = seen.get((id(block), shape)) or self._see(block, shape)
+            known = here.seen.get(id(block)) or self._see(block, here)
             if known is None:
                 return self._looked_up(network)
-            _, shape, row = known
+            _, row, here = known
             if row is not None:
                 found.append(row)
         return found
 
-    def _see(self, block: Block, shape: Shape) -> tuple[Block, Shape, int | None] | None:
-        """Return a block, the shape of its output, and its row where it takes time; None where its key must be asked of its network.
+    def _see(self, block: Block, here: _Place) -> tuple[Block, int | None, _Place] | None:
+        """Return a block, its row where it takes time, and the place behind it; None where its key must be asked of its network.
 
         Candidates of a space share their blocks, which are then known by what they are in memory: hashing one takes ten times as long.
         """
-        row = self._rows.get(block_key(block, (shape,))) if timed(block) else None
+        inputs = (here.shape,)
+        row = self._rows.get(block_key(block, inputs)) if timed(block) else None
         if type(block).reads is not Block.reads or (row is None and timed(block)):
             return None
-        if len(self._seen) >= _MOST_SEEN:
-            self._seen.clear()
-        known = self._seen[id(block), shape] = (block, block_costs(block, (shape,))[0], row)
+        if len(here.seen) >= _MOST_SEEN:
+            here.seen.clear()
+        known = here.seen[id(block)] = (block, row, self._place(block_costs(block, inputs)[0]))
         return known
+
+    def _place(self, shape: Shape) -> _Place:
+        return self._places.setdefault(shape, _Place(shape, {}))
 
     def _looked_up(self, network: Network) -> list[int]:
         rows = [self._rows.get(key) for key in keys_of(network)]
