@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from harness.networks.keras_build import build_keras
     from harness.networks.named import network_named
     from harness.report.plots import plot_samples
+    from harness.tables.table import LatencyTable
 
 __all__ = [
     "AAReport",
     "Comparison",
     "FailedResult",
     "HarnessError",
+    "LatencyTable",
     "Result",
     "aa",
     "bench",
@@ -49,6 +51,7 @@ _HOMES = {
     "Comparison": "harness.measure.result",
     "FailedResult": "harness.measure.result",
     "HarnessError": "harness.errors",
+    "LatencyTable": "harness.tables.table",
     "Result": "harness.measure.result",
     "aa": "harness.measure.aa",
     "bench": "harness.measure.benchmark",
