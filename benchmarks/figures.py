@@ -32,6 +32,7 @@ _HELP = {
     "aa_pairs": "pairs of the A/A test that the rig is set up with",
     "against": "the model to compare with",
     "count": "how often each thing is done",
+    "folder": "where the published files are",
     "minutes": "over how many minutes",
     "model": "the model that is measured",
     "models": "how many models are measured",

@@ -62,7 +62,7 @@ class _Place:
 class Predictor:
     """Predicts by a table, in the form of its calibration; without one by the sum of its rows.
 
-    `columns` is how many numbers `sums` returns.
+    `columns` is how many numbers `sums` returns; `constant_ms` is what a network takes beyond its blocks.
     """
 
     def __init__(self, table: LatencyTable) -> None:
@@ -70,7 +70,7 @@ class Predictor:
         calibration = table.calibration
         fit = None if calibration is None else refitted(table, calibration)
         form, coefficients = (FORMS["sum"], ()) if fit is None else (fit.form, fit.coefficients)
-        self._constant_ms = form.per_network(coefficients)
+        self.constant_ms = form.per_network(coefficients)
         fitted = [COLUMNS[column] for column in form.free if column != CONSTANT]
         self.columns = 2 + len(fitted)
         spreads = relative_spreads(table.by_key)
@@ -87,7 +87,7 @@ class Predictor:
         self._half_width = None
         if fit is not None and calibration is not None:
             sums = [self.sums([self._rows[key] for key in network.keys]) for network in calibration.networks]
-            usual = float(np.mean([variance / (latency_ms + self._constant_ms) ** 2 for latency_ms, variance, *_ in sums]))
+            usual = float(np.mean([variance / (latency_ms + self.constant_ms) ** 2 for latency_ms, variance, *_ in sums]))
             self._half_width = HalfWidth(fit, usual)
         self._places: dict[Shape, _Place] = {}
         self._candidates: dict[int, Candidates] = {}
@@ -95,7 +95,7 @@ class Predictor:
     def predict(self, network: Network) -> Prediction:
         """Return what a network takes; raises MissingBlock that names the blocks without a row."""
         latency_ms, variance, *columns = self.sums(self._rows_of(network))
-        latency_ms += self._constant_ms
+        latency_ms += self.constant_ms
         if latency_ms <= 0:
             raise _too_small(latency_ms)
         if self._half_width is None:
@@ -126,7 +126,7 @@ class Predictor:
     def of_sums(self, sums: Floats) -> Predictions:
         """Return the predictions of networks whose blocks add up to `sums` [networks, columns]."""
         latency_ms, variance, *columns = sums.T
-        latency_ms = latency_ms + self._constant_ms
+        latency_ms = latency_ms + self.constant_ms
         if latency_ms.min(initial=1.0) <= 0:
             raise _too_small(float(latency_ms.min()))
         if self._half_width is None:
@@ -149,6 +149,13 @@ class Predictor:
     def row(self, key: str) -> int | None:
         """Return the number of a block's row by which `sums` knows it, None where there is none that tells what the form needs."""
         return self._rows.get(key)
+
+    def block_ms(self, key: str) -> float:
+        """Return what a block adds to a network, in ms; raises MissingBlock."""
+        row = self._rows.get(key)
+        if row is None:
+            raise missing_blocks((key,), self._origin)
+        return self._summed[0][row]
 
     def check_known(self, missing: Sequence[str]) -> None:
         """Raise MissingBlock where any keys are missing."""
