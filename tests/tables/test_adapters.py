@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.tables import given
 NETWORKS = [network_named(f"mobilenet_v2:resolution={size}") for size in (96, 128, 160, 192, 224)]
 
 
-def network_of(sample: dict[str, Any]) -> Network:
+def network_of(sample: Mapping[str, Any]) -> Network:
     return network_named(f"mobilenet_v2:resolution={sample['resolution']}")
 
 

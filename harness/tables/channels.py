@@ -1,0 +1,138 @@
+"""The latency of a block between the widths that were measured: for pruning, and for searches over the number of channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import ConfigError
+from harness.networks.blocks import Block
+from harness.networks.graph import Shape, text_of
+from harness.tables.forms import Floats
+from harness.tables.held_out import judge
+from harness.tables.predict import Predictions
+from harness.tables.surface import Surface, Widths
+from harness.tables.table import HeldOut, LatencyTable
+
+STEPS = (1, 2, 4, 8, 16)
+"""Steps that are looked for: XNNPACK's kernels work on tiles of 4, 8 or 16 channels; one that is part full takes as long as a full one."""
+
+_CLEARLY = 0.9
+
+
+class ChannelLatency:
+    """What a block adds to a network as a function of its input and output channels. Nothing else of it changes.
+
+    Never less for more channels. `step` are the channels at which latency goes up, for the input and the output. `held_out` says how
+    far each measured width inside the range is from what all lines of the grid but its own say of it, None where none lies inside.
+    """
+
+    def __init__(self, what: str, widths: Widths, measured_ms: Floats, step: tuple[int, int] | None = None) -> None:
+        """Take what is measured at each pair of widths, latencies [inputs, outputs] in ms; without a step it is found in them."""
+        self._what = what
+        self._ranges = tuple((axis[0], axis[-1]) for axis in widths)
+        self.step = step or _step_of(widths, measured_ms)
+        self._surface = Surface(widths, measured_ms, self.step)
+        self.held_out = held_out(widths, measured_ms, self.step)
+
+    @classmethod
+    def of(cls, table: LatencyTable, block: Block, inputs: tuple[Shape, ...], step: tuple[int, int] | None = None) -> ChannelLatency:
+        """Return it from the rows of a table that differ from a block in channels alone.
+
+        They must be a grid: each width of the input measured with each of the output. Raises ConfigError where they are none, or fewer
+        than two.
+        """
+        (given,) = inputs
+        what = f"{block.key} on {text_of(given[:-1]) or 'a flat input'}"
+        found: dict[tuple[int, int], float] = {}
+        for row in table.rows:
+            if row.block is None or len(row.inputs) != 1 or row.inputs[0][:-1] != given[:-1] or len(row.inputs[0]) != len(given):
+                continue
+            if table.predictor.row(row.key) is not None and _without_width(row.block) == _without_width(block):
+                found[row.inputs[0][-1], _width(row.block)] = table.predictor.block_ms(row.key)
+        ins, outs = (sorted({pair[side] for pair in found}) for side in (0, 1))
+        if len(found) < 2:
+            raise ConfigError(f"{what}: {len(found)} widths are measured, between which there is nothing", "measure it at more widths")
+        if holes := [(one, two) for one in ins for two in outs if (one, two) not in found]:
+            shown = ", ".join(f"{one} to {two}" for one, two in holes[:3]) + (f" and {len(holes) - 3} more" if len(holes) > 3 else "")
+            raise ConfigError(f"{what}: its widths are no grid, since channels {shown} are not measured", "measure those too")
+        return cls(what, (tuple(ins), tuple(outs)), np.array([[found[one, two] for two in outs] for one in ins]), step)
+
+    def latency_ms(self, channels_in: npt.ArrayLike, channels_out: npt.ArrayLike = 0) -> Floats:
+        """Return latencies in ms, of the shape that the channels have together; raises ConfigError outside of what was measured.
+
+        A block that has as many channels out as in takes no `channels_out`.
+        """
+        return self._surface.at(*self._checked(channels_in, channels_out))
+
+    def gradient(self, channels_in: npt.ArrayLike, channels_out: npt.ArrayLike = 0) -> tuple[Floats, Floats]:
+        """Return what an input channel and an output channel more would add, in ms each: the slope over a step on either side.
+
+        Raises ConfigError as `latency_ms` does.
+        """
+        return self._surface.slopes(*self._checked(channels_in, channels_out))
+
+    def _checked(self, *channels: npt.ArrayLike) -> tuple[Floats, Floats]:
+        one, two = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in channels))
+        for given, (low, high), side in zip((one, two), self._ranges, ("input", "output"), strict=True):
+            outside = given[~((given >= low) & (given <= high))]
+            if outside.size:
+                what = f"{self._what}: {outside.flat[0]:g} {side} channels are outside of what was measured, {low} to {high}"
+                raise ConfigError(what, "nothing is guessed there: measure the block at that width")
+        return one, two
+
+
+def held_out(widths: Widths, measured_ms: Floats, step: tuple[int, int]) -> HeldOut | None:
+    """Return how far widths inside a grid are from what is said of them without the lines that they stand on; None for none inside."""
+    inside = [range(1, len(axis) - 1) if len(axis) > 1 else range(1) for axis in widths]
+    predicted, measured = [], []
+    for first in inside[0]:
+        for second in inside[1]:
+            kept = [
+                [index for index in range(len(axis)) if len(axis) == 1 or index != left]
+                for axis, left in zip(widths, (first, second), strict=True)
+            ]
+            rest = Surface(_chosen(widths, kept), measured_ms[np.ix_(*kept)], step)
+            predicted.append(float(rest.at(np.array(float(widths[0][first])), np.array(float(widths[1][second])))))
+            measured.append(measured_ms[first, second])
+    return judge(Predictions(np.array(predicted), None), measured) if measured else None
+
+
+def _chosen(widths: Widths, kept: Sequence[Sequence[int]]) -> Widths:
+    one, two = (tuple(axis[index] for index in indices) for axis, indices in zip(widths, kept, strict=True))
+    return one, two
+
+
+def _step_of(widths: Widths, measured_ms: Floats) -> tuple[int, int]:
+    """Return the steps that predict widths left out clearly better than none, first for the input, then for the output; else 1."""
+    found = [1, 1]
+    for side in (0, 1):
+        errors = {}
+        for step in STEPS:
+            tried = (step, 1) if side == 0 else (found[0], step)
+            told = held_out(widths, measured_ms, tried)
+            errors[step] = math.inf if told is None else told.mape
+        best = min(STEPS, key=lambda step: errors[step])
+        found[side] = best if errors[best] < _CLEARLY * errors[1] else 1
+    return found[0], found[1]
+
+
+def _width_field(block: Block) -> str | None:
+    return next((field.name for field in fields(block) if field.name in ("filters", "units")), None)
+
+
+def _width(block: Block) -> int:
+    """Return the output's channels where the block sets them, else 0."""
+    name = _width_field(block)
+    return 0 if name is None else int(getattr(block, name))
+
+
+def _without_width(block: Block) -> Block:
+    name = _width_field(block)
+    change: dict[str, Any] = {} if name is None else {name: 1}
+    return replace(block, **change)
