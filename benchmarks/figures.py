@@ -36,6 +36,7 @@ _HELP = {
     "minutes": "over how many minutes",
     "model": "the model that is measured",
     "models": "how many models are measured",
+    "space": "the search space whose candidates are taken",
     "processes": "processes that a comparison counts",
     "truths": "processes that the truth is the median of",
 }
