@@ -34,22 +34,20 @@ def main() -> None:
     def lot(count: int) -> list[Network]:
         return [space.network(space.sample(generator)) for _ in range(count)]
 
-    def tokens() -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-        return np.array([space.sample(generator) for _ in range(BATCH)])
+    def batch_s() -> float:
+        tokens = np.array([space.sample(generator) for _ in range(BATCH)])
+        return figures.taken(lambda: table.predict_tokens(space, tokens))
+
+    def lot_s() -> tuple[float, float]:
+        networks = lot(LOT)
+        one_by_one_s = figures.taken(lambda: [table.predict(network) for network in networks])
+        return one_by_one_s, figures.taken(lambda: looked_up(table, networks))
 
     with figures.turn():
-        first = tokens()
-        first_s = figures.taken(lambda: table.predict_tokens(space, first))
-        from_tokens = [
-            BATCH / figures.taken(lambda batch=batch: table.predict_tokens(space, batch))
-            for batch in (tokens() for _ in range(options.count))
-        ]
+        first_s = batch_s()
+        from_tokens = [BATCH / batch_s() for _ in range(options.count)]
         table.predict_many(lot(BATCH))
-        lots = (lot(LOT) for _ in range(options.count))
-        one_by_one, plain = [], []
-        for networks in lots:
-            one_by_one.append(LOT / figures.taken(lambda networks=networks: [table.predict(network) for network in networks]))
-            plain.append(LOT / figures.taken(lambda networks=networks: looked_up(table, networks)))
+        one_by_one, plain = zip(*((LOT / ours, LOT / theirs) for ours, theirs in (lot_s() for _ in range(options.count))), strict=True)
     rates = {name: statistics.median(each) for name, each in (("tokens", from_tokens), ("networks", one_by_one), ("plain", plain))}
     figures.table(
         ("candidates per second", "median", "least", "goal"),

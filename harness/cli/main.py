@@ -16,6 +16,7 @@ _MODULES = {
     "doctor": "harness.cli.doctor",
     "results": "harness.cli.results",
     "models": "harness.cli.models",
+    "table": "harness.cli.table",
     "devices": "harness.cli.devices",
     "setup": "harness.cli.setup",
     "bundle": "harness.cli.bundle",

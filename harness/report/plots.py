@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, which colour-blind people tell apart; without black and yellow, which the latency line and white paper claim.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 _DISTURBED = "#9a9a9a"
 _INK = "#222222"
 _ROW_INCHES = 3.1
@@ -125,7 +125,7 @@ def _draw_time(axes: Axes, result: Result, view: _View) -> None:
     alpha = 0.75 if view.latency_ms.size < 3_000 else 0.45
     for index in range(int(view.process.max()) + 1):
         mine = (view.process == index) & ~view.beyond
-        filled: dict[str, Any] = {"ms": size, "mew": 0, "color": _COLOURS[index % len(_COLOURS)], "alpha": alpha, "zorder": 3}
+        filled: dict[str, Any] = {"ms": size, "mew": 0, "color": COLOURS[index % len(COLOURS)], "alpha": alpha, "zorder": 3}
         hollow: dict[str, Any] = {"ms": size + 0.6, "mew": 0.8, "mec": _DISTURBED, "mfc": "none", "zorder": 2}
         for chosen, look in ((mine & ~view.disturbed, filled), (mine & view.disturbed, hollow)):
             axes.plot(view.seconds[chosen], view.latency_ms[chosen], "o", rasterized=True, **look)
@@ -185,7 +185,7 @@ def _draw_distribution(axes: Axes, result: Result, view: _View) -> None:
     inside = ~view.beyond
     groups = [view.latency_ms[inside & ~view.disturbed & (view.process == index)] for index in range(int(view.process.max()) + 1)]
     groups.append(view.latency_ms[inside & view.disturbed])
-    colours = [*(_COLOURS[index % len(_COLOURS)] for index in range(len(groups) - 1)), _DISTURBED]
+    colours = [*(COLOURS[index % len(COLOURS)] for index in range(len(groups) - 1)), _DISTURBED]
     count = min(60, 15 + int(view.latency_ms.size**0.5))
     bins = np.linspace(view.low_ms, view.high_ms, count + 1).tolist()
     axes.hist(groups, bins=bins, orientation="horizontal", stacked=True, color=colours, alpha=0.85, linewidth=0, zorder=3)

@@ -12,7 +12,7 @@ import harness
 from harness.cli import doctor, main
 from harness.errors import AgentDied, ConfigError
 
-COMMANDS = ["bench", "compare", "aa", "doctor", "results", "models", "devices", "setup", "bundle", "trust", "init"]
+COMMANDS = ["bench", "compare", "aa", "doctor", "results", "models", "table", "devices", "setup", "bundle", "trust", "init"]
 HEAVY = ("tensorflow", "keras", "pandas", "matplotlib", "paramiko", "numpy", "rich", "sqlalchemy", "scipy")
 
 
@@ -105,7 +105,7 @@ def test_starting_loads_nothing_heavy(code: str) -> None:
 
 def test_the_package_has_few_names_and_each_is_there() -> None:
     assert harness.__all__ == sorted(harness.__all__)
-    assert len(harness.__all__) == 18
+    assert len(harness.__all__) == 19
     for name in harness.__all__:
         assert getattr(harness, name).__name__ == name
         assert name in dir(harness)
