@@ -38,6 +38,7 @@ def plot_table(table: LatencyTable, path: str | os.PathLike[str]) -> Path:
 def draw_table(table: LatencyTable) -> Figure:
     """Return the picture that `plot_table` writes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
 
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     colours = _colours(table)
@@ -48,6 +49,7 @@ def draw_table(table: LatencyTable) -> Figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
         _draw_rows(left, table, colours, places)
         _draw_networks(right, table, colours, places)
+    figure.axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     figure.axes[0].legend(loc="lower left", fontsize=8, frameon=False, markerscale=1.8)
     return figure
 
@@ -88,6 +90,7 @@ def _draw_networks(axes: Axes, table: LatencyTable, colours: dict[str, str], pla
         heights = [spent_ms[kind, place] for place in places]
         axes.bar(list(places.values()), heights, bottom=list(below.values()), color=colour, width=0.7, zorder=3)
         below = {place: below[place] + height for place, height in zip(places, heights, strict=True)}
+    axes.set_ylim(0, 1.05 * max(below.values()))
     _label(axes, places)
     axes.set_ylabel("ms of a network")
     axes.set_title(f"where {len(networks)} networks spend their time, on average", loc="left", fontsize=11)
