@@ -27,6 +27,7 @@ _KEPT = {
     "bench": ": what was measured is stored; the same command goes on from there",
     "compare": ": what was measured is stored; the same command goes on from there",
     "aa": ": what was measured is stored; the same command goes on from there",
+    "table": ": what was measured is stored; the same command goes on from there",
 }
 _INTERRUPTED = 130
 """What a shell reports for a program that SIGINT ended."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli import options
+from harness.cli.table_build import build
 
 _TABLE = click.Path(path_type=Path)
 
@@ -15,6 +16,9 @@ _TABLE = click.Path(path_type=Path)
 @click.group()
 def table() -> None:
     """Predict whole networks from the latency of their blocks."""
+
+
+table.add_command(build)
 
 
 @table.command()

@@ -29,8 +29,8 @@ ANSWERED_WITHIN = timedelta(days=7)
 _FLUSH_BYTES_WITHOUT_SYSFS = 64 << 20
 _SLOWEST_REPETITION_NS = 4_000_000_000
 _SLOWEST_COMPARISON_NS = 8_000_000_000
-_BEFORE = ((1,), (0,), (1,))
-_AFTER = ((0,), (1,), (0,), (1,))
+BEFORE = ((1,), (0,), (1,))
+AFTER = ((0,), (1,), (0,), (1,))
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,17 @@ def compare_exchanges(latency_ns: float) -> tuple[int, int]:
 
 def benchmark_schedule(chunks: int) -> Schedule:
     """Return the order of chunks of a benchmark: the references (0, 1) around the candidate's (2), the mobile one (0) between them."""
-    return (*_BEFORE, *((0,), (2,)) * chunks, *_AFTER)
+    return (*BEFORE, *((0,), (2,)) * chunks, *AFTER)
 
 
 def compare_schedule(exchanges: int) -> Schedule:
     """Return the order of chunks of a comparison: both candidates (2, 3) in turn between the references."""
-    return (*_BEFORE, *((2, 3),) * exchanges, *_AFTER)
+    return (*BEFORE, *((2, 3),) * exchanges, *AFTER)
+
+
+def batch_schedule(groups: Sequence[Sequence[int]]) -> Schedule:
+    """Return the order of chunks of a batch: each group's models, one after the other, the mobile reference (0) between the groups."""
+    return (*BEFORE, *((model,) for group in groups for model in (0, *group)), *AFTER)
 
 
 def timed_task(
@@ -105,6 +110,7 @@ def timed_task(
     chunk_runs: int,
     flush: int | None,
     timeout_s: float,
+    warmup_ns: int = WARMUP_NS,
 ) -> TimedTask:
     """Return the task of one repetition of `candidates` between the two references."""
     return TimedTask(
@@ -113,7 +119,7 @@ def timed_task(
         cores=cores,
         threads=len(cores),
         seed=SEED,
-        warmup_ns=WARMUP_NS,
+        warmup_ns=warmup_ns,
         chunk_ns=(REFERENCE_CHUNK_NS,) * len(references) + (chunk_ns,) * len(candidates),
         chunk_runs=(REFERENCE_CHUNK_RUNS,) * len(references) + (chunk_runs,) * len(candidates),
         flush_bytes=flush,

@@ -226,8 +226,14 @@ class Rig:
         chunk_ns: int,
         chunk_runs: int,
         timeout_s: float,
+        warmup_ns: int = plan.WARMUP_NS,
+        most_flushed_bytes: int | None = None,
     ) -> TimedRepetition:
-        """Return one repetition of the candidates between the reference models, from a fresh worker process."""
+        """Return one repetition of the candidates between the reference models, from a fresh worker process.
+
+        A cold one empties the caches whole, or as far as `most_flushed_bytes` do.
+        """
+        flush = plan.flush_bytes(self.session.facts) if subject.cold else None
         references = [self.session.push(model) for model in self.references]
         task = plan.timed_task(
             references,
@@ -236,8 +242,9 @@ class Rig:
             cores=self.session.placement.cores,
             chunk_ns=chunk_ns,
             chunk_runs=chunk_runs,
-            flush=plan.flush_bytes(self.session.facts) if subject.cold else None,
+            flush=flush if flush is None or most_flushed_bytes is None else min(flush, most_flushed_bytes),
             timeout_s=timeout_s,
+            warmup_ns=warmup_ns,
         )
         taken_at = datetime.now(UTC)
         data = self.session.timed(task)

@@ -69,6 +69,11 @@ class Store(DeviceRecords):
         with self._write() as connection:
             connection.execute(insert(RepetitionRow), [{"benchmark": benchmark, **vars(side)} for benchmark, side in sides])
 
+    def add_repetitions(self, taken: Iterable[tuple[int, TimedRepetition]]) -> None:
+        """Store a repetition of each of several benchmarks, or none."""
+        with self._write() as connection:
+            connection.execute(insert(RepetitionRow), [{"benchmark": benchmark, **vars(one)} for benchmark, one in taken])
+
     def finish(self, *benchmarks: int) -> None:
         """Store that benchmarks have all their samples: once a benchmark."""
         now = datetime.now(UTC)

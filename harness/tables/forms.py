@@ -99,7 +99,8 @@ def check_known(keys: Sequence[str], rows: Mapping[str, Row], origin: Origin) ->
 
 def missing_blocks(keys: tuple[str, ...], origin: Origin) -> MissingBlock:
     """Return the error that names blocks without a row, and what measures them."""
-    return MissingBlock(keys, origin.device, f"`harness table build --complete --device {origin.device}` measures them and adds their rows")
+    hint = f"build one that has them: harness table build --device {origin.device} of their space, or with --network"
+    return MissingBlock(keys, origin.device, hint)
 
 
 def fit(form: Form, networks: Sequence[Calibrated], rows: Mapping[str, Row]) -> Fit:

@@ -1,0 +1,94 @@
+"""Which blocks a latency table needs, and the files that measure them: blocks that compute the same share one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from harness.convert import cache
+from harness.convert.converter import model_of
+from harness.convert.direct import DirectPrecision, write_block, write_network
+from harness.convert.inspect import inspect
+from harness.convert.model import Model
+from harness.errors import ConfigError
+from harness.networks.blocks import Block, block_key
+from harness.networks.graph import Shape
+from harness.networks.network import Network
+from harness.networks.space import Space, unique_blocks
+from harness.tables.table import timed
+
+Placed = tuple[Block, tuple[Shape, ...]]
+"""A block and the shapes of its inputs."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A model of one block, and all blocks of the table that it stands for."""
+
+    model: Model
+    blocks: tuple[Placed, ...] = field(default=())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its blocks."""
+        return tuple(block_key(block, shapes) for block, shapes in self.blocks)
+
+
+def blocks_of_space(space: Space) -> tuple[Placed, ...]:
+    """Return every block that takes time in a candidate of a space, each once; raises ConfigError for a space without any."""
+    if any(stage.skips for stage in space.stages):
+        raise ConfigError(f"{space.name} has too many blocks to list, as its layers choose what they read", "name networks instead")
+    found = tuple((block, shapes) for block, shapes in unique_blocks(space) if timed(block))
+    if not found:
+        raise ConfigError(f"{space.name} has no blocks", "a space needs a stem, stages or a head")
+    return found
+
+
+def blocks_of_networks(networks: Iterable[Network]) -> tuple[Placed, ...]:
+    """Return every block of networks that takes time, each once."""
+    found = {
+        key: (block, network.inputs_of(position))
+        for network in networks
+        for position, (block, key) in enumerate(zip(network.blocks, network.block_keys, strict=True))
+        if timed(block)
+    }
+    return tuple(found.values())
+
+
+def models_of(blocks: Iterable[Placed], precision: DirectPrecision) -> tuple[Timed, ...]:
+    """Return the models that measure blocks, written now unless the cache has them; those of the same bytes are one."""
+    by_hash: dict[str, list[Placed]] = {}
+    models: dict[str, Model] = {}
+    for block, shapes in blocks:
+        model = _model(block, shapes, precision)
+        models[model.sha256] = model
+        by_hash.setdefault(model.sha256, []).append((block, shapes))
+    return tuple(Timed(models[sha256], tuple(placed)) for sha256, placed in by_hash.items())
+
+
+def _model(block: Block, shapes: tuple[Shape, ...], precision: DirectPrecision) -> Model:
+    name = block_key(block, shapes)
+    key = cache.key_of(f"block:{hashlib.sha256(name.encode()).hexdigest()}", {"precision": precision}, ("numpy",))
+    unlike = "a block with random weights"
+    entry = cache.find(key)
+    if entry is None or entry.model_sha256 is None:
+        with cache.workspace() as folder:
+            file = folder / "block.tflite"
+            file.write_bytes(write_block(block, shapes, precision=precision))
+            entry = cache.keep(key, file, None, second_side=None, not_compared=unlike, note=None)
+    path = cache.model_file(key)
+    return model_of(name, path, inspect(path, name), key, entry)
+
+
+def network_model(network: Network, precision: DirectPrecision) -> Model:
+    """Return the model of a whole network, with random weights, whose outputs nobody compares."""
+    key = cache.key_of(f"network:{network.sha256}", {"precision": precision}, ("ai-edge-litert", "numpy"))
+    entry = cache.find(key)
+    if entry is None or entry.model_sha256 is None:
+        with cache.workspace() as folder:
+            file = folder / "network.tflite"
+            file.write_bytes(write_network(network, precision=precision))
+            entry = cache.keep(key, file, None, second_side=None, not_compared="the host's numbers have an entry of their own", note=None)
+    path = cache.model_file(key)
+    return model_of(network.name, path, inspect(path, network.name), key, entry)
