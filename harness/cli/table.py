@@ -9,6 +9,7 @@ import click
 
 from harness.cli import options
 from harness.cli.table_build import build
+from harness.cli.table_validate import validate
 
 _TABLE = click.Path(path_type=Path)
 
@@ -19,6 +20,7 @@ def table() -> None:
 
 
 table.add_command(build)
+table.add_command(validate)
 
 
 @table.command()

@@ -78,7 +78,7 @@ def build(
     from harness.tables.build import build as measure
 
     found = load_inventory(inventory)
-    what = _networks(names) if space is None else _space(space)
+    what = what_is_named(space, names)
     called = "networks" if isinstance(what, list) else what.name
     default = (results_folder or found.results_dir) / "tables" / f"{called}-{found.device(device).name}-{precision}.json"
     target = path or default
@@ -110,14 +110,13 @@ def build(
     click.echo(f"the table is in {target}", err=True)
 
 
-def _space(name: str) -> Space:
+def what_is_named(space: str | None, names: tuple[str, ...]) -> Space | list[Network]:
+    """Return a search space by its name or file, or the networks that are named instead."""
+    if space is None:
+        from harness.networks.named import network_named
+
+        return [network_named(name) for name in names]
     from harness.networks.catalogue import space_named
     from harness.networks.space_file import read_space
 
-    return read_space(Path(name)) if name.endswith(".toml") else space_named(name)
-
-
-def _networks(names: tuple[str, ...]) -> list[Network]:
-    from harness.networks.named import network_named
-
-    return [network_named(name) for name in names]
+    return read_space(Path(space)) if space.endswith(".toml") else space_named(space)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.tables.difference import Difference
     from harness.tables.predict import Prediction
     from harness.tables.table import Calibration, HeldOut, LatencyTable, Row
+    from harness.tables.validate import Validation
 
 _MOST_PAIRS = 10
 
@@ -87,6 +88,24 @@ def held_out_table(found: HeldOut) -> RenderableType:
     for row in rows:
         shown.add_row(*row)
     return shown
+
+
+def validation_table(found: Validation) -> RenderableType:
+    """Return networks as they were predicted and measured, the farthest first, and what that comes to."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("network", overflow="fold")
+    for name in ("predicted", "measured", "off"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    farthest = sorted(found.networks, key=lambda one: -abs(one.prediction.latency_ms / one.measured_ms - 1))
+    for one in farthest[:_MOST_PAIRS]:
+        off = numbers.signed_share(one.prediction.latency_ms / one.measured_ms - 1)
+        shown.add_row(one.name, numbers.time(one.prediction.latency_ms), numbers.time(one.measured_ms), off)
+    if found.off is None:
+        said = Text(f"the table fits {found.device}", style="bold green")
+    else:
+        off = numbers.signed_share(found.off)
+        said = Text(f"the table no longer fits {found.device}: it is {off} off on the whole; build it again", style="bold red")
+    return Group(shown, held_out_table(found.error), said)
 
 
 def difference_table(found: Difference) -> RenderableType:

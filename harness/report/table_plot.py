@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.tables.table import LatencyTable, Row
+    from harness.tables.validate import Validation
 
 _OTHER = "#9a9a9a"
 _SPREAD = 0.32
@@ -30,6 +31,31 @@ def plot_table(table: LatencyTable, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     check_path(target)
     figure = draw_table(table)
+    with whole_file(target) as draft:
+        figure.savefig(draft, format=target.suffix[1:].lower(), dpi=150)
+    return target
+
+
+def plot_validation(found: Validation, path: str | os.PathLike[str]) -> Path:
+    """Draw what networks took against what was predicted of them, with the intervals of the predictions, and return the path written."""
+    from matplotlib.figure import Figure
+
+    target = Path(path)
+    check_path(target)
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    axes = figure.subplots()
+    style(axes)
+    measured = [one.measured_ms for one in found.networks]
+    low, high = min(measured) * 0.9, max(measured) * 1.1
+    axes.fill_between([low, high], [low * 0.95, high * 0.95], [low * 1.05, high * 1.05], color=_OTHER, alpha=0.25, lw=0, label="within 5%")
+    axes.plot([low, high], [low, high], color=_OTHER, lw=1)
+    for one in found.networks:
+        if one.prediction.interval_ms is not None:
+            axes.plot([one.measured_ms] * 2, one.prediction.interval_ms, color=COLOURS[0], lw=1, alpha=0.6)
+    axes.plot(measured, [one.prediction.latency_ms for one in found.networks], "o", color=COLOURS[0], ms=4)
+    axes.set_xlabel(f"measured on {found.device}, ms")
+    axes.set_ylabel("predicted, ms")
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
     with whole_file(target) as draft:
         figure.savefig(draft, format=target.suffix[1:].lower(), dpi=150)
     return target

@@ -23,11 +23,14 @@ from harness.networks.catalogue import space_named
 from harness.networks.named import network_named
 from harness.networks.space import Space
 from harness.networks.space_file import read_space
+from harness.report.table_plot import plot_validation
 from harness.tables import build as building
+from harness.tables import validate as validating
 from harness.tables.build import build
 from harness.tables.listing import blocks_of_networks, blocks_of_space, models_of
 from harness.tables.passes import Passes
 from harness.tables.table import LatencyTable
+from harness.tables.validate import validate
 from tests.cli import tiny_models
 from tests.devices.netns import allowed
 from tests.devices.sshd import Sshd, inventory
@@ -71,6 +74,7 @@ def board() -> Iterator[Sshd]:
 def listed(board: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, count in (("WARM_PASSES", 3), ("COLD_PASSES", 1), ("NETWORK_PASSES", 3)):
         monkeypatch.setattr(building, name, count)
+    monkeypatch.setattr(validating, "PASSES", 3)
     path = tmp_path / "devices.toml"
     path.write_text(inventory(replace(board.device, runtime="ai-edge-litert", python=sys.executable)))
     return path
@@ -118,12 +122,20 @@ def test_a_table_is_built_though_it_is_cut_short(space: Space, listed: Path, tmp
     assert table.held_out is not None
     assert table.held_out.networks == 3
     assert LatencyTable.load(tmp_path / "t.json") == table
+    found = validate(table, space, networks=3, inventory=listed)
+    assert [one.name.split("/")[0] for one in found.networks] == ["space:few"] * 3
+    assert found.error.networks == 3
+    assert (found.off is None) == (abs(found.error.bias) <= max(0.05, table.held_out.mape))
+    assert plot_validation(found, tmp_path / "v.svg").stat().st_size > 5000
+    with pytest.raises(ConfigError, match="no longer fits board: cores 0 and 1"):
+        validate(replace(table, origin=replace(table.origin, cores=(0,))), space, networks=2, inventory=listed)
+    ids = {number for row in table.rows for number in row.measurement_ids} | {one.measurement_id for one in table.calibration.networks}
     with Store.open(tmp_path / "results") as store:
-        rows = list(store.rows())
+        rows = [row for row in store.rows() if row.id in ids]
         taken = Counter(len(store.repetitions(row.id)) for row in rows)
     models = len(models_of(blocks_of_space(space), "float32"))
     assert {row.outcome for row in rows} == {"measured"}
-    assert taken == {3: models + 8, 1: models}
+    assert taken == {3: models + 5, 1: models}
 
 
 @on_a_board
