@@ -30,7 +30,7 @@ needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -
 
 .PHONY: bench test test-board setup lint types unit system unit-measuring unit-other lock clean
 
-# The tests that measure on this machine take turns at its lease; all others run beside them.
+# The tests that measure on this machine take turns at its lease; all others, whose boards have one of their own, run beside them.
 MEASURING := tests/cli tests/devices tests/measure
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
