@@ -217,3 +217,46 @@ def test_the_committed_inventory_has_the_local_devices() -> None:
     inventory = load_inventory(ROOT / "devices.toml")
     assert inventory.device("local") == Device("local")
     assert inventory.device("local-tflite-runtime") == Device("local-tflite-runtime", runtime="tflite-runtime")
+
+
+FARM = """
+default = "pi4"
+[devices.pi4]
+transport = "ssh"
+host = "pi4"
+tags = ["boards"]
+[devices.pi4-litert]
+transport = "ssh"
+host = "pi4"
+runtime = "ai-edge-litert"
+tags = ["boards", "litert"]
+[devices.pixel]
+transport = "adb"
+serial = "1A"
+"""
+
+
+def test_devices_are_selected_by_name_and_by_tag_each_once() -> None:
+    found = parse_inventory(FARM, Path("devices.toml"))
+
+    def names(*wanted: str) -> list[str]:
+        return [device.name for device in found.select(wanted)]
+
+    assert names() == ["pi4"]
+    assert names("pixel", "tag:litert", "tag:boards") == ["pixel", "pi4-litert", "pi4"]
+    with pytest.raises(ConfigError, match=r"has the tag 'board'; did you mean 'boards'\?\ntags: boards, litert"):
+        names("tag:board")
+    with pytest.raises(ConfigError, match="no device 'pixl'"):
+        names("pixl")
+
+
+def test_two_runtimes_of_one_board_are_one_machine() -> None:
+    pi4, litert, pixel = parse_inventory(FARM, Path("devices.toml")).devices
+    assert pi4.machine == litert.machine != pixel.machine
+
+
+@pytest.mark.parametrize("value", ['"', ""])
+def test_a_power_cycle_that_is_no_command_is_told(value: str) -> None:
+    text = FARM + f"power_cycle = '{value}'\n"
+    with pytest.raises(ConfigError, match=r"devices.toml:\d+: power_cycle is .*\nsuch as power_cycle = "):
+        parse_inventory(text, Path("devices.toml"))
