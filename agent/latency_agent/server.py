@@ -182,10 +182,11 @@ class Server:
 
     def _adopt(self, args: Dict[str, Any]) -> Any:
         part, path = Path(args["part"]), self._root / args["name"]
-        present = file_sha256(part) == args["sha256"]
+        # One that was sent ahead an hour ago may have been cleared away.
+        present = part.is_file() and file_sha256(part) == args["sha256"]
         if present:
             part.replace(path)
-        else:
+        elif part.is_file():
             part.unlink()
         return {"path": str(path), "present": present}
 

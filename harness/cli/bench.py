@@ -82,11 +82,12 @@ def bench(
 
         check_path(plot)
 
-    from harness.cli.progress import shown
+    from harness.cli.progress import MOST_MODELS, shown
     from harness.devices.inventory import load_inventory
     from harness.measure.benchmark import bench as measure
 
-    with shown(models=len(models), devices=len(load_inventory(inventory).select(devices))) as progress:
+    many = len(models) > MOST_MODELS or len(load_inventory(inventory).select(devices)) > 1
+    with shown(by_device=many) as progress:
         outcomes = measure(
             models,
             device=devices,

@@ -17,19 +17,15 @@ if TYPE_CHECKING:
     from harness.measure.result import Progress
 
 _PLAIN_EVERY_S = 30.0
-_MOST_LINES = 12
+MOST_MODELS = 12
 """More models than this are not followed one by one."""
 _ESTIMATED_OVER_S = 3600.0
 _ENDED = ("stored", "done", "failed")
 
 
 @contextmanager
-def shown(models: int = 1, devices: int = 1) -> Iterator[Callable[[Progress], None]]:
-    """Give the function to call with each Progress; what it shows is done with when the block ends.
-
-    A few models on one device have a line each; of many, and of several devices, each device has one.
-    """
-    by_device = devices > 1 or models > _MOST_LINES
+def shown(*, by_device: bool = False) -> Iterator[Callable[[Progress], None]]:
+    """Give the function to call with each Progress; what it shows is done with when the block ends. A line is a model's, or a device's."""
     if sys.stderr.isatty():
         with _live_devices() if by_device else _live_models() as update:
             yield update

@@ -85,7 +85,7 @@ def build(
     if path is None:
         target.parent.mkdir(parents=True, exist_ok=True)
     check_writable(target)
-    with shown(devices=2) as progress:
+    with shown(by_device=True) as progress:
         table = measure(
             what,
             target,

@@ -46,7 +46,7 @@ def validate(
     table = LatencyTable.load(path)
     if not names and space is None and table.origin.space is None:
         raise click.UsageError("The table was built for no space: name one by --space, or networks by --network.")
-    with shown(devices=2) as progress:
+    with shown(by_device=True) as progress:
         found = measure(
             table,
             what_is_named(None if names else space or table.origin.space, names),

@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 from harness.convert import cache
+from harness.convert.cached_model import model_of, written_file
 from harness.convert.children import Children
 from harness.convert.direct import DirectPrecision, check_size, write_network
 from harness.convert.host_outputs import SECOND_SIDE, write_host_outputs
-from harness.convert.inspect import Inspection, inspect
+from harness.convert.inspect import inspect
 from harness.convert.model import Model, Precision
 from harness.convert.shapes import Shapes, settle
 from harness.convert.source import ACCEPTED, Source, resolve
@@ -24,7 +25,6 @@ from harness.convert.worker import FILE, NUMBERS, Converted, Job
 from harness.errors import ConfigError, HarnessError
 from harness.files import StrPath
 from harness.networks.network import Network
-from latency_agent import protocol
 
 _RANDOM_SCALES = "int8 with random weights and scales: its latency is that of a calibrated model, its outputs are of no use"
 
@@ -109,13 +109,7 @@ class Converter:
 
     def _prepare_written(self, network: Network, name: str, precision: DirectPrecision, shapes: Shapes) -> Model:
         """Write the network's file without TensorFlow: its weights are random in any case, and its operators the converter's."""
-        key = cache.key_of(f"network:{network.sha256}", {"precision": precision}, ("ai-edge-litert", "numpy"))
-        entry = cache.find(key)
-        if entry is None or entry.model_sha256 is None:
-            with cache.workspace() as folder:
-                file = folder / FILE
-                file.write_bytes(write_network(network, precision=precision))
-                cache.keep(key, file, None, second_side=None, not_compared="the host's numbers have an entry of their own", note=None)
+        key = written_file(f"network:{network.sha256}", precision, lambda: write_network(network, precision=precision))
         model = prepare_tflite(cache.model_file(key), name, shapes, self._cores, self._children)
         return model if precision == "float32" else replace(model, note=_RANDOM_SCALES)
 
@@ -222,23 +216,3 @@ def _keep(key: str, folder: Path, done: Converted) -> cache.Entry:
 def _converted(name: str, key: str, entry: cache.Entry) -> Model:
     path = cache.model_file(key)
     return model_of(name, path, inspect(path, name), key, entry)
-
-
-def model_of(
-    name: str, path: Path, inspection: Inspection, key: str, entry: cache.Entry, shapes: Mapping[str, Sequence[int]] | None = None
-) -> Model:
-    """Return the model in the file `path`, whose numbers are those of the cache's `entry` of `key`."""
-    return Model(
-        name=name,
-        path=path,
-        sha256=inspection.sha256,
-        size_bytes=inspection.size_bytes,
-        precision=inspection.precision,
-        inputs=inspection.inputs,
-        outputs=inspection.outputs,
-        second_side=entry.second_side,
-        expected=cache.numbers_file(key) if entry.numbers_sha256 else None,
-        not_compared=entry.not_compared,
-        note=entry.note,
-        shapes=tuple(protocol.InputShape(tensor, tuple(dims)) for tensor, dims in (shapes or {}).items()),
-    )

@@ -7,7 +7,7 @@ import lzma
 from pathlib import Path
 
 from harness.convert import cache
-from harness.convert.converter import model_of
+from harness.convert.cached_model import model_of
 from harness.convert.inspect import inspect
 from harness.convert.model import Model
 from harness.errors import ConfigError

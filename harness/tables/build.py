@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.convert.direct import DirectPrecision
-from harness.devices.inventory import load_inventory
 from harness.files import StrPath
 from harness.measure import drift
-from harness.measure.affinity import kept_off
 from harness.measure.batch import BLOCKS, COLD_BLOCKS, NETWORKS
 from harness.measure.result import Progress
-from harness.measure.rig import Rig
-from harness.measure.store import Store
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.tables.calibrate import calibrate
 from harness.tables.held_out import judge
-from harness.tables.listing import Timed, blocks_of_networks, blocks_of_space, models_of, network_model
-from harness.tables.passes import Passes, Task
-from harness.tables.seen import networks_of, noise_of, origin_of, seen_of, usual_of
+from harness.tables.listing import Timed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
+from harness.tables.passes import Task, passes_on
+from harness.tables.seen import noise_of, origin_of, seen_of, usual_of
 from harness.tables.table import Calibrated, LatencyTable, Row
 
 WARM_PASSES, COLD_PASSES, NETWORK_PASSES = 7, 2, 7
 CALIBRATION, HELD_OUT = 20, 20
-_LEAST_PASSES = 3
-_TRIES = 20
 
 
 def build(
@@ -56,30 +48,19 @@ def build(
     """
     networks = networks_of(what, calibration + held_out)
     blocks = blocks_of_space(what) if isinstance(what, Space) else blocks_of_networks(what)
-    found = load_inventory(inventory)
-    tell = progress or (lambda _: None)
-    chosen = found.device(device)
-
-    def note(text: str) -> None:
-        tell(Progress.of_device(chosen.name, "waiting", text))
-
-    with ExitStack() as stack:
-        store = stack.enter_context(Store.open(results or found.results_dir))
-        rig = stack.enter_context(Rig(chosen, threads, store, note))
-        stack.enter_context(kept_off(rig.session.occupied_cores))
-        note(f"writing models of {len(blocks)} blocks")
+    with passes_on(device, threads, inventory, results, progress) as passes:
+        passes.note(f"writing models of {len(blocks)} blocks")
         models = models_of(blocks, precision)
         wholes = [network_model(network, precision) for network in networks]
-        rig.acquire(note)
+        passes.acquire()
         began = datetime.now(UTC)
-        passes = Passes(rig, note)
         warm = [passes.task(one.model, BLOCKS) for one in models]
         cold = [passes.task(one.model, COLD_BLOCKS, cold=True) for one in models]
         whole = [passes.task(model, NETWORKS) for model in wholes]
-        _measure(passes, warm, cold, whole, max_time_s, chosen.name, tell)
+        passes.run(((warm, WARM_PASSES), (whole, NETWORK_PASSES), (cold, COLD_PASSES)), max_time_s)
         usual = usual_of([*warm, *whole], threads)
         rows = tuple(row for one, hot, chill in zip(models, warm, cold, strict=True) for row in _rows(one, hot, chill, usual, threads))
-        table = LatencyTable(origin_of(rig, what, precision, threads, began), rows)
+        table = LatencyTable(origin_of(passes.rig, what, precision, threads, began), rows)
         measured = [
             Calibrated.of(network, seen_of(task, usual, threads).interval.centre / 1e6, measurement_id=task.benchmark)
             for network, task in zip(networks, whole, strict=True)
@@ -88,42 +69,13 @@ def build(
         noise = noise_of(whole, usual, threads)
         known = [replace(one, repeatability=noise) for one in measured]
         kept = known[: len(known) - held_out] if len(known) > held_out else known
+        table.save(Path(path))  # what was measured is kept, also where what follows fails
         table = replace(table, calibration=calibrate(table, kept))
-        table.save(Path(path))  # what was measured is kept, also where the judgement fails
+        table.save(Path(path))
         table = _judged(table, {one.name: one for one in networks}, known[len(kept) :], noise)
         table.save(Path(path))
         passes.finish([*warm, *cold, *whole])
     return table
-
-
-def _measure(
-    passes: Passes,
-    warm: Sequence[Task],
-    cold: Sequence[Task],
-    whole: Sequence[Task],
-    max_time_s: float | None,
-    device: str,
-    tell: Callable[[Progress], None],
-) -> None:
-    """Take the passes that are missing, spread over time: warm blocks, networks, cold blocks, and again."""
-    kinds = ((warm, WARM_PASSES), (whole, NETWORK_PASSES), (cold, COLD_PASSES))
-    total = sum(len(tasks) * count for tasks, count in kinds)
-    done = sum(min(len(task.repetitions), count) for tasks, count in kinds for task in tasks)
-    began = time.monotonic()
-
-    def told(count: int) -> None:
-        nonlocal done
-        done += count
-        spent_s = time.monotonic() - began
-        tell(Progress(device, "blocks and networks", "measuring", 0, None, spent_s, max_time_s or 0.0, done=done, total=total))
-
-    for number in range(max(count for _, count in kinds)):
-        late = max_time_s is not None and time.monotonic() - began > max_time_s
-        if late and number >= _LEAST_PASSES:
-            return
-        for tasks, count in kinds:
-            if number < count:
-                passes.take([task for task in tasks if len(task.repetitions) <= number], told)
 
 
 def _rows(one: Timed, warm: Task, cold: Task, usual: drift.References, threads: int) -> list[Row]:
@@ -131,13 +83,14 @@ def _rows(one: Timed, warm: Task, cold: Task, usual: drift.References, threads: 
         return []
     hot = seen_of(warm, usual, threads)
     low, high = hot.interval.low, hot.interval.high
+    cold_ms = None if cold.failed else seen_of(cold, usual, threads).interval.centre / 1e6
     found = []
     for block, shapes in one.blocks:
         row = Row.of(block, shapes, hot.interval.centre / 1e6)
         found.append(
             replace(
                 row,
-                cold_ms=None if cold.failed else seen_of(cold, usual, threads).interval.centre / 1e6,
+                cold_ms=cold_ms,
                 interval_ms=None if low is None or high is None else (low / 1e6, high / 1e6),
                 spread_ms=None if hot.spread is None else hot.spread / 1e6,
                 samples=hot.samples,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from harness.convert import cache
-from harness.convert.converter import model_of
+from harness.convert.cached_model import written_model
 from harness.convert.direct import DirectPrecision, write_block, write_network
-from harness.convert.inspect import inspect
 from harness.convert.model import Model
 from harness.errors import ConfigError
+from harness.measure import plan
 from harness.networks.blocks import Block, block_key
 from harness.networks.graph import Shape
 from harness.networks.network import Network
 from harness.networks.space import Space, unique_blocks
 from harness.tables.table import timed
 
+_TRIES = 20
 Placed = tuple[Block, tuple[Shape, ...]]
 """A block and the shapes of its inputs."""
 
@@ -69,26 +70,26 @@ def models_of(blocks: Iterable[Placed], precision: DirectPrecision) -> tuple[Tim
 
 def _model(block: Block, shapes: tuple[Shape, ...], precision: DirectPrecision) -> Model:
     name = block_key(block, shapes)
-    key = cache.key_of(f"block:{hashlib.sha256(name.encode()).hexdigest()}", {"precision": precision}, ("numpy",))
-    unlike = "a block with random weights"
-    entry = cache.find(key)
-    if entry is None or entry.model_sha256 is None:
-        with cache.workspace() as folder:
-            file = folder / "block.tflite"
-            file.write_bytes(write_block(block, shapes, precision=precision))
-            entry = cache.keep(key, file, None, second_side=None, not_compared=unlike, note=None)
-    path = cache.model_file(key)
-    return model_of(name, path, inspect(path, name), key, entry)
+    source = f"block:{hashlib.sha256(name.encode()).hexdigest()}"
+    return written_model(source, name, precision, lambda: write_block(block, shapes, precision=precision))
 
 
 def network_model(network: Network, precision: DirectPrecision) -> Model:
-    """Return the model of a whole network, with random weights, whose outputs nobody compares."""
-    key = cache.key_of(f"network:{network.sha256}", {"precision": precision}, ("ai-edge-litert", "numpy"))
-    entry = cache.find(key)
-    if entry is None or entry.model_sha256 is None:
-        with cache.workspace() as folder:
-            file = folder / "network.tflite"
-            file.write_bytes(write_network(network, precision=precision))
-            entry = cache.keep(key, file, None, second_side=None, not_compared="the host's numbers have an entry of their own", note=None)
-    path = cache.model_file(key)
-    return model_of(network.name, path, inspect(path, network.name), key, entry)
+    """Return the model of a whole network."""
+    return written_model(f"network:{network.sha256}", network.name, precision, lambda: write_network(network, precision=precision))
+
+
+def networks_of(what: Space | Sequence[Network], count: int, seed: int = plan.SEED) -> list[Network]:
+    """Return so many different random networks of a space; networks stand for themselves. Raises ConfigError where there are too few."""
+    if not isinstance(what, Space):
+        if not what:
+            raise ConfigError("no networks to take blocks from", "harness table build --network FILE")
+        return list(what)
+    generator = random.Random(seed)
+    found: dict[str, Network] = {}
+    for _ in range(_TRIES * count):
+        network = what.network(what.sample(generator))
+        found.setdefault(network.sha256, network)
+        if len(found) == count:
+            return list(found.values())
+    raise ConfigError(f"{what.name} has too few networks: {len(found)} of {count}", "ask for fewer with --calibration and --held-out")

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from harness.convert.model import Model
+from harness.devices.inventory import load_inventory
 from harness.errors import AgentDied, AgentError, DeviceError, TimedOut
+from harness.files import StrPath
 from harness.measure import plan
+from harness.measure.affinity import kept_off
 from harness.measure.batch import Pace, subject_of, take
+from harness.measure.result import Progress
 from harness.measure.rig import LOSSES, MOST_LOSSES, Rig
 from harness.measure.samples import Failure, Subject, TimedRepetition
+from harness.measure.store import Store
 
 RESUMED_WITHIN = timedelta(days=1)
 """A build that was cut short is gone on with for so long."""
 
 _TIMEOUT_S = 300.0
+_LEAST_PASSES = 3
 
 
 @dataclass
@@ -33,22 +41,68 @@ class Task:
     failed: bool = False
 
 
-class Passes:
-    """The models of one build on one device; all that is taken is stored at once."""
+@contextmanager
+def passes_on(
+    device: str | None, threads: int, inventory: StrPath | None, results: StrPath | None, progress: Callable[[Progress], None] | None
+) -> Iterator[Passes]:
+    """Give the passes of one device; the lease is not taken yet. Raises ConfigError for an unknown device, and what a session raises."""
+    found = load_inventory(inventory)
+    chosen = found.device(device)
+    tell = progress or (lambda _: None)
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(results or found.results_dir))
+        rig = stack.enter_context(Rig(chosen, threads, store, lambda text: tell(Progress.of_device(chosen.name, "waiting", text))))
+        stack.enter_context(kept_off(rig.session.occupied_cores))
+        yield Passes(rig, tell)
 
-    def __init__(self, rig: Rig, waiting: Callable[[str], None]) -> None:
-        self._rig = rig
-        self._waiting = waiting
+
+class Passes:
+    """The models of one table on one device; all that is taken is stored at once."""
+
+    def __init__(self, rig: Rig, progress: Callable[[Progress], None]) -> None:
+        self.rig = rig
+        self._progress = progress
         self._order = random.Random(plan.SEED)
+
+    def acquire(self) -> None:
+        """Take the device's lease."""
+        self.rig.acquire(self.note)
+
+    def note(self, text: str) -> None:
+        """Tell what concerns no model."""
+        self._progress(Progress.of_device(self.rig.device.name, "waiting", text))
 
     def task(self, model: Model, pace: Pace, *, cold: bool = False) -> Task:
         """Return the task of a model: that of a build that was cut short, or a new one. Only who holds the lease may ask."""
-        store, subject = self._rig.store, subject_of(self._rig, model, cold=cold)
+        store, subject = self.rig.store, subject_of(self.rig, model, cold=cold)
         benchmark = store.unfinished(subject, since=datetime.now(UTC) - RESUMED_WITHIN)
         if benchmark is None:
-            provenance = self._rig.provenance(model, plan.RunConfig(threads=self._rig.threads, cold=cold))
-            return Task(model, cold, pace, subject, store.start_benchmark(self._rig.stored_session, subject, provenance))
+            provenance = self.rig.provenance(model, plan.RunConfig(threads=self.rig.threads, cold=cold))
+            return Task(model, cold, pace, subject, store.start_benchmark(self.rig.stored_session, subject, provenance))
         return Task(model, cold, pace, subject, benchmark, list(store.repetitions(benchmark)))
+
+    def run(self, kinds: Sequence[tuple[Sequence[Task], int]], max_time_s: float | None = None) -> None:
+        """Take the passes that are missing of each kind of tasks, so many in all, the kinds in turn.
+
+        After `max_time_s` no further pass begins, but for the three that a result needs at least.
+        """
+        total = sum(len(tasks) * count for tasks, count in kinds)
+        done = sum(min(len(task.repetitions), count) for tasks, count in kinds for task in tasks)
+        began = time.monotonic()
+
+        def told(count: int) -> None:
+            nonlocal done
+            done += count
+            spent_s = time.monotonic() - began
+            name = self.rig.device.name
+            self._progress(Progress(name, "in passes", "measuring", 0, None, spent_s, max_time_s or 0.0, done=done, total=total))
+
+        for number in range(max(count for _, count in kinds)):
+            if max_time_s is not None and number >= _LEAST_PASSES and time.monotonic() - began > max_time_s:
+                return
+            for tasks, count in kinds:
+                if number < count:
+                    self.take([task for task in tasks if len(task.repetitions) <= number], told)
 
     def take(self, tasks: Sequence[Task], done: Callable[[int], None]) -> None:
         """Take a process of each task, of one pace and one kind, in random order; `done` is told how many each process measured."""
@@ -61,17 +115,17 @@ class Passes:
 
     def finish(self, tasks: Sequence[Task]) -> None:
         """Store that the build is over."""
-        self._rig.store.finish(*(task.benchmark for task in tasks if not task.failed))
+        self.rig.store.finish(*(task.benchmark for task in tasks if not task.failed))
 
     def _batch(self, batch: Sequence[Task]) -> None:
         """Take a process of a batch; where one of its models breaks it, halves of it, until that one stands alone and has failed."""
         losses = 0
         while True:
-            self._rig.cool(lambda: self._waiting("too hot"))
+            self.rig.cool(lambda: self.note("too hot"))
             try:
-                taken = take(self._rig, [task.model for task in batch], batch[0].pace, cold=batch[0].cold, timeout_s=_TIMEOUT_S)
+                taken = take(self.rig, [task.model for task in batch], batch[0].pace, cold=batch[0].cold, timeout_s=_TIMEOUT_S)
             except (AgentDied, AgentError, TimedOut, *LOSSES) as error:
-                if isinstance(error, LOSSES) and not self._rig.session.alive():
+                if isinstance(error, LOSSES) and not self.rig.session.alive():
                     losses += 1
                     if losses > MOST_LOSSES:
                         raise
@@ -79,18 +133,18 @@ class Passes:
                     continue
                 if len(batch) == 1:
                     batch[0].failed = True
-                    self._rig.store.fail(Failure.of(error), batch[0].benchmark)
+                    self.rig.store.fail(Failure.of(error), batch[0].benchmark)
                     return
                 middle = len(batch) // 2
                 self._batch(batch[:middle])
                 self._batch(batch[middle:])
                 return
-            self._rig.store.add_repetitions(zip((task.benchmark for task in batch), taken, strict=True))
+            self.rig.store.add_repetitions(zip((task.benchmark for task in batch), taken, strict=True))
             for task, one in zip(batch, taken, strict=True):
                 task.repetitions.append(one)
             return
 
     def _return(self, error: DeviceError) -> None:
-        self._waiting(error.message)
-        self._rig.wait_for_return(lambda: self._waiting("lost"))
-        self._rig.acquire(self._waiting)
+        self.note(error.message)
+        self.rig.wait_for_return(lambda: self.note("lost"))
+        self.acquire()

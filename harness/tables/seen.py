@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 
-from harness.errors import ConfigError
-from harness.measure import drift, plan, stats
+from harness.measure import drift, stats
 from harness.measure.rig import Rig
 from harness.measure.samples import METHOD_VERSION, REFERENCES
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.tables.passes import Task
 from harness.tables.table import Origin
-
-_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -57,22 +53,6 @@ def noise_of(whole: Sequence[Task], usual: drift.References, threads: int) -> fl
     found = [(seen_of(task, usual, threads), len(task.repetitions)) for task in whole if not task.failed]
     shares = [seen.spread / seen.interval.centre / count**0.5 for seen, count in found if seen.spread is not None]
     return median(shares) if shares else None
-
-
-def networks_of(what: Space | Sequence[Network], count: int, seed: int = plan.SEED) -> list[Network]:
-    """Return so many different random networks of a space; networks stand for themselves. Raises ConfigError where there are too few."""
-    if not isinstance(what, Space):
-        if not what:
-            raise ConfigError("no networks to take blocks from", "harness table build --network FILE")
-        return list(what)
-    generator = random.Random(seed)
-    found: dict[str, Network] = {}
-    for _ in range(_TRIES * count):
-        network = what.network(what.sample(generator))
-        found.setdefault(network.sha256, network)
-        if len(found) == count:
-            return list(found.values())
-    raise ConfigError(f"{what.name} has too few networks: {len(found)} of {count}", "ask for fewer with --calibration and --held-out")
 
 
 def origin_of(rig: Rig, what: Space | Sequence[Network], precision: str, threads: int, began: datetime) -> Origin:

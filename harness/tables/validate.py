@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError
 from harness.files import StrPath
-from harness.measure.affinity import kept_off
 from harness.measure.batch import NETWORKS
 from harness.measure.result import Progress
-from harness.measure.rig import Rig
-from harness.measure.store import Store
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.tables.held_out import judge
-from harness.tables.listing import network_model
-from harness.tables.passes import Passes
+from harness.tables.listing import network_model, networks_of
+from harness.tables.passes import passes_on
 from harness.tables.predict import Prediction
-from harness.tables.seen import networks_of, noise_of, origin_of, seen_of, usual_of
+from harness.tables.seen import noise_of, origin_of, seen_of, usual_of
 from harness.tables.table import HeldOut, LatencyTable
 
 PASSES = 7
@@ -68,33 +63,14 @@ def validate(
     predictions = table.predict_many(chosen)
     if origin.precision not in ("float32", "int8") or origin.threads is None:
         raise ConfigError(f"the table of {origin.device} does not say how it was measured", "build one: harness table build")
-    found = load_inventory(inventory)
-    here = found.device(device or origin.device)
-    tell = progress or (lambda _: None)
-
-    def note(text: str) -> None:
-        tell(Progress.of_device(here.name, "waiting", text))
-
-    with ExitStack() as stack:
-        store = stack.enter_context(Store.open(results or found.results_dir))
-        rig = stack.enter_context(Rig(here, origin.threads, store, note))
-        stack.enter_context(kept_off(rig.session.occupied_cores))
-        if apart := origin.differences(origin_of(rig, what, origin.precision, origin.threads, datetime.now(UTC))):
-            raise ConfigError(f"the table no longer fits {here.name}: {'; '.join(apart)}", "build it again: harness table build")
-        precision = "int8" if origin.precision == "int8" else "float32"
-        models = [network_model(network, precision) for network in chosen]  # type: ignore[arg-type]
-        rig.acquire(note)
-        passes = Passes(rig, note)
+    with passes_on(device or origin.device, origin.threads, inventory, results, progress) as passes:
+        here = passes.rig.device.name
+        if apart := origin.differences(origin_of(passes.rig, what, origin.precision, origin.threads, datetime.now(UTC))):
+            raise ConfigError(f"the table no longer fits {here}: {'; '.join(apart)}", "build it again: harness table build")
+        models = [network_model(network, "int8" if origin.precision == "int8" else "float32") for network in chosen]
+        passes.acquire()
         tasks = [passes.task(model, NETWORKS) for model in models]
-        done = 0
-
-        def told(count: int) -> None:
-            nonlocal done
-            done += count
-            tell(Progress(here.name, "networks", "measuring", 0, None, 0.0, 0.0, done=done, total=PASSES * len(tasks)))
-
-        for number in range(PASSES):
-            passes.take([task for task in tasks if len(task.repetitions) <= number], told)
+        passes.run(((tasks, PASSES),))
         passes.finish(tasks)
         usual = usual_of(tasks, origin.threads)
         kept = [index for index, task in enumerate(tasks) if not task.failed]
@@ -102,7 +78,7 @@ def validate(
         error = judge(table.predict_many([chosen[index] for index in kept]), measured_ms, noise_of(tasks, usual, origin.threads))
     every = list(predictions)
     return Validation(
-        here.name,
+        here,
         tuple(Validated(chosen[index].name, every[index], took_ms) for index, took_ms in zip(kept, measured_ms, strict=True)),
         error,
         error.bias if abs(error.bias) > _bound(table) else None,

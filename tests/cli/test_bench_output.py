@@ -183,7 +183,7 @@ def far(device: str, phase: str, done: int, model: str = "a.tflite", note: str =
 
 
 def test_progress_of_many_devices_in_a_pipe_is_what_became_of_each(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.shown(models=40, devices=2) as tell:
+    with progress.shown(by_device=True) as tell:
         tell(far("pi4", "waiting", 0, model="", note="making its environment"))
         for done in range(2):
             tell(far("pixel8", "measuring", done))
@@ -202,14 +202,11 @@ def test_progress_of_many_devices_in_a_pipe_is_what_became_of_each(capsys: pytes
     ]
 
 
-@pytest.mark.parametrize(("models", "devices"), [(40, 1), (2, 2)])
-def test_progress_of_many_on_a_terminal_is_a_line_per_device(
-    models: int, devices: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_of_many_on_a_terminal_is_a_line_per_device(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    with progress.shown(models, devices) as tell:
+    with progress.shown(by_device=True) as tell:
         tell(far("pi4", "waiting", 0, model="", note="making its [environment]"))
         tell(far("pi4", "measuring", 7, "[b].tflite"))
     shown = capsys.readouterr().err

@@ -145,8 +145,8 @@ def test_a_model_that_breaks_its_process_fails_alone(listed: Path, tmp_path: Pat
         (tmp_path / f"{name}.tflite").write_bytes(data)
         models.append(replace(prepare_tflite(tmp_path / f"{name}.tflite", name, {}), expected=None))
     with Store.open(tmp_path / "results") as store, Rig(load_inventory(listed).device(), 1, store) as rig:
-        rig.acquire(lambda _: None)
         passes = Passes(rig, lambda _: None)
+        passes.acquire()
         tasks = [passes.task(model, BLOCKS) for model in models]
         passes.take(tasks, lambda _: None)
         assert [(task.failed, len(task.repetitions)) for task in tasks] == [(False, 1), (True, 0), (False, 1)]
