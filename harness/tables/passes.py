@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from harness.convert.model import Model
 from harness.devices.inventory import load_inventory
-from harness.errors import AgentDied, AgentError, DeviceError, TimedOut
+from harness.errors import AgentError, DeviceError
 from harness.files import StrPath
 from harness.measure import plan
 from harness.measure.affinity import kept_off
@@ -124,7 +124,7 @@ class Passes:
             self.rig.cool(lambda: self.note("too hot"))
             try:
                 taken = take(self.rig, [task.model for task in batch], batch[0].pace, cold=batch[0].cold, timeout_s=_TIMEOUT_S)
-            except (AgentDied, AgentError, TimedOut, *LOSSES) as error:
+            except (AgentError, *LOSSES) as error:
                 if isinstance(error, LOSSES) and not self.rig.session.alive():
                     losses += 1
                     if losses > MOST_LOSSES:
