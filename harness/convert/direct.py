@@ -6,7 +6,7 @@ An int8 file has scales for random weights: its latency is that of any other, it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
@@ -75,12 +75,29 @@ def write_block(block: Block, shapes: tuple[g.Shape, ...], weights: Weights | No
     return write_graph(graph, output, weights or RandomWeights(graph), precision)
 
 
+def write_chain(block: Block, shapes: tuple[g.Shape, ...], copies: int, precision: DirectPrecision = "float32") -> bytes:
+    """Return the .tflite file of copies of a block, each with random weights of its own.
+
+    Each reads the output of the one before where that has the shape of the block's only input, else an input of its own.
+    """
+    only, follows = g.Graph(*shapes), False
+    if len(shapes) == 1:
+        follows = only.shape(block.expand(only, 0)) == shapes[0]
+    graph = g.Graph(*(shapes if follows else shapes * copies))
+    outputs: list[int] = []
+    for copy in range(copies):
+        first = copy * len(shapes)
+        read = outputs[-1:] or [0] if follows else list(range(first, first + len(shapes)))
+        outputs.append(block.expand(graph, *read))
+    return GraphWriter(graph, RandomWeights(graph), precision).write(*(outputs[-1:] if follows else outputs))
+
+
 def write_graph(graph: g.Graph, output: int, weights: Weights, precision: DirectPrecision = "float32") -> bytes:
     """Return the .tflite file of a graph whose result stands at a position."""
     return GraphWriter(graph, weights, precision).write(output)
 
 
-def _fused_activations(graph: g.Graph, output: int) -> dict[int, g.Activation]:
+def _fused_activations(graph: g.Graph, outputs: Collection[int]) -> dict[int, g.Activation]:
     """Return which nodes take the activation behind them with them, as the converter has it: where nothing else reads them."""
     readers: dict[int, list[g.Node]] = {}
     for node in graph.nodes:
@@ -91,7 +108,7 @@ def _fused_activations(graph: g.Graph, output: int) -> dict[int, g.Activation]:
         position = len(graph.inputs) + number
         after = [reader.operation for reader in readers.get(position, ())]
         bare = isinstance(node.operation, _FUSING) and node.operation.activation == "linear"
-        if bare and position != output and len(after) == 1 and isinstance(after[0], g.Activate) and after[0].activation in _FUSED:
+        if bare and position not in outputs and len(after) == 1 and isinstance(after[0], g.Activate) and after[0].activation in _FUSED:
             fused[number] = after[0].activation
     return fused
 
@@ -150,12 +167,12 @@ class GraphWriter:
         self.at = {position: self._tensor(shape, self._range(position)) for position, shape in enumerate(graph.inputs)}
         self.file.rename(self.at[0], "input")
 
-    def write(self, output: int) -> bytes:
-        """Return the file whose result stands at a position of the graph."""
-        fused = _fused_activations(self._graph, output)
+    def write(self, *outputs: int) -> bytes:
+        """Return the file whose results stand at positions of the graph."""
+        fused = _fused_activations(self._graph, outputs)
         for number, node in enumerate(self._graph.nodes):
             self._node(number, node, fused.get(number, "linear"))
-        return self.file.to_bytes([self.at[position] for position in range(len(self._graph.inputs))], [self.at[output]])
+        return self.file.to_bytes([self.at[position] for position in range(len(self._graph.inputs))], [self.at[position] for position in outputs])
 
     def _node(self, number: int, node: g.Node, fused: g.Activation) -> None:
         """Add the operators of one node, which takes the activation behind it with it where that is not linear."""

@@ -14,12 +14,12 @@ from ai_edge_litert.interpreter import Interpreter
 
 from harness.convert.calibrated import write_calibrated
 from harness.convert.carried import CarriedWeights
-from harness.convert.direct import write_block, write_network
+from harness.convert.direct import DirectPrecision, write_block, write_chain, write_network
 from harness.convert.flatbuffer import read_graphs
 from harness.convert.keras_convert import convert, traceable_keras
 from harness.convert.random_weights import RandomWeights
 from harness.errors import ConfigError, ConversionError
-from harness.networks.blocks import Activated, Conv, DenseLayer, DropoutLayer, MBConv
+from harness.networks.blocks import Activated, Block, Conv, DenseLayer, DropoutLayer, MBConv
 from harness.networks.data import models_dir
 from harness.networks.keras_build import build_keras
 from harness.networks.network import Network
@@ -199,6 +199,22 @@ def test_a_block_is_a_model_of_its_own() -> None:
     data = write_block(block, ((14, 14, 16),))
     assert output(data, np.zeros((1, 14, 14, 16), np.float32)).shape == (1, 7, 7, 24)
     assert operators(write_block(Conv(8, (3, 3)), ((4, 4, 3),))) == {(schema.BuiltinOperator.CONV_2D, 1, 0, (1, 4, 4, 8)): 1}
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("block", "shape", "ends"),
+    [(Conv(16, (3, 3), activation="relu", skip="identity"), (8, 8, 16), 1), (MBConv(24, (5, 5), (2, 2), 6, 0.25), (14, 14, 16), 3)],
+    ids=["in a row", "side by side"],
+)
+def test_a_chain_holds_copies_of_a_block(block: Block, shape: tuple[int, ...], ends: int, precision: DirectPrecision) -> None:
+    data = write_chain(block, (shape,), 3, precision)
+    alone = operators(write_block(block, (shape,), precision=precision))
+    assert operators(data) == Counter({operator: 3 * count for operator, count in alone.items()})
+    interpreter = Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    interpreter.invoke()
+    assert (len(interpreter.get_input_details()), len(interpreter.get_output_details())) == (ends, ends)
 
 
 def test_other_networks_load() -> None:
