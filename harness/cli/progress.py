@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -112,11 +113,16 @@ def _plain_models() -> Callable[[Progress], None]:
 def _plain_devices() -> Callable[[Progress], None]:
     before: dict[str, str] = {}
     notes: dict[str, str] = {}
+    spoke_s: dict[str, float] = {}
 
     def update(now: Progress) -> None:
         if now.note:
             _note(now, notes)
             return
+        moment_s = time.monotonic()
+        if moment_s - spoke_s.setdefault(now.device, moment_s) >= _PLAIN_EVERY_S and now.total:
+            spoke_s[now.device] = moment_s
+            click.echo(f"{now.device}: {now.phase}, {now.done} of {now.total}", err=True)
         # A device that is lost, in use, too hot or set aside says so once until it measures again.
         changed = now.phase in {"waiting", "cooling", "aside"} and before.get(now.device) != now.phase
         before[now.device] = now.phase

@@ -202,6 +202,17 @@ def test_progress_of_many_devices_in_a_pipe_is_what_became_of_each(capsys: pytes
     ]
 
 
+def test_progress_of_a_long_build_in_a_pipe_is_told_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter((0.0, 20.0, 40.0, 60.0))
+    monkeypatch.setattr("harness.cli.progress.time.monotonic", lambda: next(clock))
+    with progress.shown(by_device=True) as tell:
+        for done in (1, 2, 3, 4):
+            tell(far("pi4", "measuring", done))
+    assert capsys.readouterr().err.splitlines() == ["pi4: measuring, 3 of 40"]
+
+
 def test_progress_of_many_on_a_terminal_is_a_line_per_device(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
