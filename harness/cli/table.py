@@ -26,14 +26,31 @@ table.add_command(validate)
 @table.command()
 @click.argument("path", type=_TABLE, metavar="TABLE")
 @click.argument("names", nargs=-1, required=True, metavar="NETWORK...")
+@click.option("--complete", "completed", is_flag=True, help="Measure the blocks that TABLE lacks first, and add them to its file.")
+@click.option("--device", metavar="NAME", help="Where to measure them. Default: the device that TABLE names.")
 @options.as_json
-def predict(path: Path, names: tuple[str, ...], as_json: bool) -> None:
+@options.places
+def predict(
+    path: Path,
+    names: tuple[str, ...],
+    completed: bool,
+    device: str | None,
+    as_json: bool,
+    inventory: Path | None,
+    results_folder: Path | None,
+) -> None:
     """Predict networks: names of the zoo, files, or candidates of a search space such as space:mnasnet/STRING."""
     from harness.networks.named import network_named
     from harness.tables.table import LatencyTable
 
     found = LatencyTable.load(path)
     networks = [network_named(name) for name in names]
+    if completed:
+        from harness.cli.progress import shown
+        from harness.tables.complete import complete
+
+        with shown(by_device=True) as progress:
+            found = complete(found, networks, path, device=device, inventory=inventory, results=results_folder, progress=progress)
     predictions = tuple(found.predict_many(networks))
     named = [network.name for network in networks]
     if as_json:

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli import options
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.devices.inventory import Device
+    from harness.measure.result import Progress
+    from harness.measure.rig import Rig
     from harness.networks.network import Network
     from harness.networks.space import Space
+    from harness.tables.table import LatencyTable
 
 
 @click.command()
@@ -20,13 +27,13 @@ if TYPE_CHECKING:
 @click.option(
     "--network", "names", multiple=True, metavar="NETWORK", help="Instead of SPACE: a network whose blocks to measure; several times."
 )
-@options.device
+@options.devices
 @click.option(
     "--output",
     "path",
     type=click.Path(path_type=Path),
     metavar="TABLE",
-    help="Default: tables/SPACE-DEVICE-PRECISION.json in the results folder.",
+    help="Of a single device. Default: tables/SPACE-DEVICE-PRECISION.json in the results folder.",
 )
 @click.option(
     "--precision", type=click.Choice(("float32", "int8")), default="float32", show_default=True, help="Number format of the models."
@@ -43,29 +50,31 @@ if TYPE_CHECKING:
 @click.option(
     "--held-out", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Random networks to judge predictions by."
 )
+@click.option("--chains", is_flag=True, help="Measure each block in a chain of the same as well; takes twice the time.")
 @click.option(
     "--max-time",
     type=click.FloatRange(min=0, min_open=True),
     metavar="S",
-    help="Begin no further pass after so many seconds, but the first three.",
+    help="Measure each block once, then those that make predictions most unsure, for so many seconds in all.",
 )
 @options.as_json
 @options.places
 def build(
     space: str | None,
     names: tuple[str, ...],
-    device: str | None,
+    devices: tuple[str, ...],
     path: Path | None,
     precision: str,
     threads: int,
     calibration: int,
     held_out: int,
+    chains: bool,
     max_time: float | None,
     as_json: bool,
     inventory: Path | None,
     results_folder: Path | None,
 ) -> None:
-    """Measure the blocks of SPACE, a search space's name or file, on a device.
+    """Measure the blocks of SPACE, a search space's name or file, on a device, or on several side by side.
 
     Random networks are measured with them: by some the form of prediction is chosen, by the others it is judged. A build that was cut
     short goes on by the same command, for a day.
@@ -76,38 +85,63 @@ def build(
     from harness.devices.inventory import load_inventory
     from harness.files import check_writable
     from harness.tables.build import build as measure
+    from harness.tables.side_by_side import build_on_each
 
     found = load_inventory(inventory)
+    chosen = found.select(devices)
+    if path is not None and len(chosen) > 1:
+        raise click.UsageError("--output names one file: leave it out for several devices.")
     what = what_is_named(space, names)
     called = "networks" if isinstance(what, list) else what.name
-    default = (results_folder or found.results_dir) / "tables" / f"{called}-{found.device(device).name}-{precision}.json"
-    target = path or default
+    folder = (results_folder or found.results_dir) / "tables"
+    targets = {device.name: path or folder / f"{called}-{device.name}-{precision}.json" for device in chosen}
     if path is None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    check_writable(target)
-    with shown(by_device=True) as progress:
-        table = measure(
+        folder.mkdir(parents=True, exist_ok=True)
+    for target in targets.values():
+        check_writable(target)
+
+    def measured(device: Device, progress: Callable[[Progress], None], opened: Callable[[Rig], None]) -> LatencyTable:
+        return measure(
             what,
-            target,
-            device=device,
+            targets[device.name],
+            device=device.name,
             precision="int8" if precision == "int8" else "float32",
             threads=threads,
             calibration=calibration,
             held_out=held_out,
+            chains=chains,
             max_time_s=max_time,
             inventory=inventory,
             results=results_folder,
             progress=progress,
+            opened=opened,
         )
-    if as_json:
-        from harness.tables.table_file import text_of
 
-        options.print_json(json.loads(text_of(table)))
-        return
+    with shown(by_device=True) as progress:
+        made = build_on_each(chosen, measured, progress)
+    _report(made, targets, as_json=as_json)
+
+
+def _report(made: Mapping[str, LatencyTable | HarnessError], targets: Mapping[str, Path], *, as_json: bool) -> None:
+    """Print the table of each device; of several that failed each is told, one that was alone raises its error."""
     from harness.report.latency_tables import latency_table
+    from harness.tables.table_file import text_of
 
-    options.console().print(latency_table(table))
-    click.echo(f"the table is in {target}", err=True)
+    failed = {name: table for name, table in made.items() if isinstance(table, HarnessError)}
+    if failed and len(made) == 1:
+        raise next(iter(failed.values()))
+    tables = {name: table for name, table in made.items() if not isinstance(table, HarnessError)}
+    if as_json:
+        every = {name: json.loads(text_of(table)) for name, table in tables.items()}
+        options.print_json(every if len(made) > 1 else next(iter(every.values())))
+    for name, table in tables.items():
+        if not as_json:
+            options.console().print(latency_table(table))
+        click.echo(f"the table of {name} is in {targets[name]}", err=True)
+    for error in failed.values():
+        options.print_error(str(error), error.hint)
+    if failed:
+        click.get_current_context().exit(1)
 
 
 def what_is_named(space: str | None, names: tuple[str, ...]) -> Space | list[Network]:

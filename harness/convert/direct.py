@@ -172,7 +172,9 @@ class GraphWriter:
         fused = _fused_activations(self._graph, outputs)
         for number, node in enumerate(self._graph.nodes):
             self._node(number, node, fused.get(number, "linear"))
-        return self.file.to_bytes([self.at[position] for position in range(len(self._graph.inputs))], [self.at[position] for position in outputs])
+        return self.file.to_bytes(
+            [self.at[position] for position in range(len(self._graph.inputs))], [self.at[position] for position in outputs]
+        )
 
     def _node(self, number: int, node: g.Node, fused: g.Activation) -> None:
         """Add the operators of one node, which takes the activation behind it with it where that is not linear."""

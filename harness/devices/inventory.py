@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,6 +70,14 @@ class Device:
     def machine(self) -> tuple[str | int | None, ...]:
         """What two devices of one machine have in common, such as one with each runtime: they take turns."""
         return self.transport, self.host, self.port, self.serial
+
+
+def by_machine(devices: Iterable[Device]) -> list[list[Device]]:
+    """Return devices in groups, each of one machine."""
+    groups: dict[tuple[str | int | None, ...], list[Device]] = {}
+    for device in devices:
+        groups.setdefault(device.machine, []).append(device)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import groupby
 
 from harness.convert.converter import Converter, ModelLike, name_of
 from harness.convert.model import Precision
-from harness.devices.inventory import Device, load_inventory
+from harness.devices.inventory import Device, by_machine, load_inventory
 from harness.errors import ConfigError, HarnessError, Offline, TimedOut, Unauthorized, Vanished
 from harness.files import StrPath
 from harness.measure import plan
 from harness.measure.affinity import kept_off, other_cores
-from harness.measure.crew import Crew
+from harness.measure.crew import Crew, one_at_a_time
 from harness.measure.loop import Loop
 from harness.measure.result import FailedResult, Phase, Progress, Result
 from harness.measure.rig import Rig
@@ -63,7 +61,7 @@ def bench(
         raise ConfigError(f"{devices[0].name} has nobody to share with", "name several devices, or leave --share out")
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(results or found.results_dir))
-        farm = _Farm(devices, share, config, store, _one_at_a_time(progress or (lambda _: None)))
+        farm = _Farm(devices, share, config, store, one_at_a_time(progress or (lambda _: None)))
         stack.callback(farm.close)
         occupied = farm.open_first()
         stack.enter_context(kept_off(occupied))
@@ -84,7 +82,7 @@ class _Farm:
     def __init__(
         self, devices: Sequence[Device], share: bool, config: plan.RunConfig, store: Store, progress: Callable[[Progress], None]
     ) -> None:
-        self._parts = [list(part) for _, part in groupby(sorted(devices, key=_machine), _machine)]
+        self._parts = by_machine(devices)
         self._devices = devices
         self._share = share
         self._config = config
@@ -163,17 +161,3 @@ class _Farm:
         if self._told.get(device.name) != note:
             self._told[device.name] = note
             self._progress(Progress.of_device(device.name, phase, note))
-
-
-def _machine(device: Device) -> str:
-    return repr(device.machine)
-
-
-def _one_at_a_time(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    lock = threading.Lock()
-
-    def tell(now: Progress) -> None:
-        with lock:
-            progress(now)
-
-    return tell

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from harness.errors import HarnessError
+from harness.measure.result import Progress
 
 Attempted = TypeVar("Attempted")
 _AGAIN_S = 2.0
@@ -121,3 +122,14 @@ class Crew:
     def _others_work(self) -> bool:
         self.check()
         return self._at_work > 0
+
+
+def one_at_a_time(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return a function that hands on what several threads tell, one after another."""
+    lock = threading.Lock()
+
+    def tell(now: Progress) -> None:
+        with lock:
+            progress(now)
+
+    return tell

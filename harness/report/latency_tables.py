@@ -105,7 +105,13 @@ def validation_table(found: Validation) -> RenderableType:
     else:
         off = numbers.signed_share(found.off)
         said = Text(f"the table no longer fits {found.device}: it is {off} off on the whole; build it again", style="bold red")
-    return Group(shown, held_out_table(found.error), said)
+    lines = [] if found.reference_drift is None else [_reference(found.reference_drift)]
+    return Group(shown, held_out_table(found.error), *lines, said)
+
+
+def _reference(drift: float) -> Text:
+    way = "slower" if drift > 0 else "faster"
+    return Text(f"the mobile reference model runs {numbers.share(abs(drift))} {way} than when the table was built", style="dim")
 
 
 def difference_table(found: Difference) -> RenderableType:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.convert.direct import DirectPrecision
+from harness.errors import ConfigError
 from harness.files import StrPath
-from harness.measure import drift
-from harness.measure.batch import BLOCKS, COLD_BLOCKS, NETWORKS
+from harness.measure import plan
+from harness.measure.batch import NETWORKS
 from harness.measure.result import Progress
+from harness.measure.rig import Rig
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.tables.calibrate import calibrate
 from harness.tables.held_out import judge
-from harness.tables.listing import Timed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
-from harness.tables.passes import Task, passes_on
+from harness.tables.listing import blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
+from harness.tables.need import Needs, spend
+from harness.tables.passes import Passes, Task, passes_on
+from harness.tables.rows import Blocks, blocks_to_measure, rows_of, tasks_of
 from harness.tables.seen import noise_of, origin_of, seen_of, usual_of
-from harness.tables.table import Calibrated, LatencyTable, Row
+from harness.tables.table import Calibrated, LatencyTable
 
 WARM_PASSES, COLD_PASSES, NETWORK_PASSES = 7, 2, 7
 CALIBRATION, HELD_OUT = 20, 20
+PREDICTED = 200
+"""Random networks of a space that stand for all that will be predicted, where time is spent by need."""
 
 
 def build(
@@ -34,73 +42,84 @@ def build(
     threads: int = 1,
     calibration: int = CALIBRATION,
     held_out: int = HELD_OUT,
+    chains: bool = False,
     max_time_s: float | None = None,
     inventory: StrPath | None = None,
     results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
+    opened: Callable[[Rig], None] | None = None,
 ) -> LatencyTable:
     """Return the table of a space's blocks, or of those of networks, measured on a device, and write it to `path`.
 
     `calibration` and `held_out` random networks of the space (of networks, they themselves) are measured with the blocks: by the first the
-    form of prediction is chosen, by the others it is judged. A build that was cut short goes on for a day. After `max_time_s` no further
-    pass begins, but for the three that a row needs at least. Raises ConfigError for a space without blocks or with too many, and what
-    a session raises.
+    form of prediction is chosen, by the others it is judged. With `chains` each block is measured in a chain of the same as well, which
+    takes twice the time. A build that was cut short goes on for a day.
+
+    With `max_time_s` each model is measured once, however long that takes; what is left of the time is spent on those that make
+    predictions most unsure. `opened` is given the rig, whose session another thread may close to end the build. Raises ConfigError
+    for a space without blocks or with too many, and what a session raises.
     """
     networks = networks_of(what, calibration + held_out)
     blocks = blocks_of_space(what) if isinstance(what, Space) else blocks_of_networks(what)
     with passes_on(device, threads, inventory, results, progress) as passes:
+        if opened is not None:
+            opened(passes.rig)
         passes.note(f"writing models of {len(blocks)} blocks")
         models = models_of(blocks, precision)
         wholes = [network_model(network, precision) for network in networks]
         passes.acquire()
         began = datetime.now(UTC)
-        warm = [passes.task(one.model, BLOCKS) for one in models]
-        cold = [passes.task(one.model, COLD_BLOCKS, cold=True) for one in models]
+        measured = blocks_to_measure(passes, models, precision, chains=chains)
         whole = [passes.task(model, NETWORKS) for model in wholes]
-        passes.run(((warm, WARM_PASSES), (whole, NETWORK_PASSES), (cold, COLD_PASSES)), max_time_s)
-        usual = usual_of([*warm, *whole], threads)
-        rows = tuple(row for one, hot, chill in zip(models, warm, cold, strict=True) for row in _rows(one, hot, chill, usual, threads))
-        table = LatencyTable(origin_of(passes.rig, what, precision, threads, began), rows)
-        measured = [
+        if max_time_s is None:
+            measure_blocks(passes, measured, whole)
+        else:
+            _measure_for(passes, measured, whole, what, max_time_s)
+        usual = usual_of([*(one.warm for one in measured), *whole], threads)
+        origin = replace(origin_of(passes.rig, what, precision, began), reference_ns=usual.mobile)
+        table = LatencyTable(origin, rows_of(measured, usual, threads))
+        taken = [
             Calibrated.of(network, seen_of(task, usual, threads).interval.centre / 1e6, measurement_id=task.benchmark)
             for network, task in zip(networks, whole, strict=True)
-            if not task.failed and not table.missing(network)
+            if task.repetitions and not table.missing(network)
         ]
         noise = noise_of(whole, usual, threads)
-        known = [replace(one, repeatability=noise) for one in measured]
+        known = [replace(one, repeatability=noise) for one in taken]
         kept = known[: len(known) - held_out] if len(known) > held_out else known
         table.save(Path(path))  # what was measured is kept, also where what follows fails
         table = replace(table, calibration=calibrate(table, kept))
         table.save(Path(path))
         table = _judged(table, {one.name: one for one in networks}, known[len(kept) :], noise)
         table.save(Path(path))
-        passes.finish([*warm, *cold, *whole])
+        passes.finish([*tasks_of(measured), *whole])
     return table
 
 
-def _rows(one: Timed, warm: Task, cold: Task, usual: drift.References, threads: int) -> list[Row]:
-    if warm.failed:
-        return []
-    hot = seen_of(warm, usual, threads)
-    low, high = hot.interval.low, hot.interval.high
-    cold_ms = None if cold.failed else seen_of(cold, usual, threads).interval.centre / 1e6
-    found = []
-    for block, shapes in one.blocks:
-        row = Row.of(block, shapes, hot.interval.centre / 1e6)
-        found.append(
-            replace(
-                row,
-                cold_ms=cold_ms,
-                interval_ms=None if low is None or high is None else (low / 1e6, high / 1e6),
-                spread_ms=None if hot.spread is None else hot.spread / 1e6,
-                samples=hot.samples,
-                processes=len(warm.repetitions),
-                disturbed_share=hot.disturbed / hot.samples,
-                measurement_ids=(warm.benchmark, cold.benchmark),
-                measured_at=warm.repetitions[-1].taken_at,
-            )
+def measure_blocks(passes: Passes, measured: Sequence[Blocks], whole: Sequence[Task] = (), most: int | None = None) -> None:
+    """Take the passes over models of blocks and whole networks that a table needs, `most` of each kind.
+
+    Raises ConfigError where the device can run none of the blocks.
+    """
+    warm, cold = [one.warm for one in measured], [one.cold for one in measured]
+    chains = [one.chain for one in measured if one.chain is not None]
+    kinds = ((warm, WARM_PASSES), (whole, NETWORK_PASSES), (cold, COLD_PASSES), (chains, WARM_PASSES))
+    passes.run([(tasks, count if most is None else min(count, most)) for tasks, count in kinds])
+    if not any(task.repetitions for task in warm):
+        raise ConfigError(
+            f"{passes.rig.device.name} could run none of the blocks", f"see why: harness results --device {passes.rig.device.name}"
         )
-    return found
+
+    if failed := sum(task.failed for task in warm):
+        passes.note(f"{failed} models of blocks failed and have no rows: harness results shows why")
+
+
+def _measure_for(passes: Passes, measured: Sequence[Blocks], whole: Sequence[Task], what: Space | Sequence[Network], time_s: float) -> None:
+    began = time.monotonic()
+    measure_blocks(passes, measured, whole, most=1)
+    if isinstance(what, Space):
+        generator = random.Random(plan.SEED)
+        what = [what.network(what.sample(generator)) for _ in range(PREDICTED)]
+    spend(passes, Needs(measured, what, passes.rig.threads), measured, whole, NETWORK_PASSES, began=began, time_s=time_s)
 
 
 def _judged(table: LatencyTable, networks: dict[str, Network], rest: Sequence[Calibrated], noise: float | None) -> LatencyTable:

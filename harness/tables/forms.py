@@ -99,7 +99,7 @@ def check_known(keys: Sequence[str], rows: Mapping[str, Row], origin: Origin) ->
 
 def missing_blocks(keys: tuple[str, ...], origin: Origin) -> MissingBlock:
     """Return the error that names blocks without a row, and what measures them."""
-    hint = f"build one that has them: harness table build --device {origin.device} of their space, or with --network"
+    hint = f"measure them on {origin.device}: harness table predict TABLE NETWORK... --complete"
     return MissingBlock(keys, origin.device, hint)
 
 

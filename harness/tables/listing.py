@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.convert.cached_model import written_model
-from harness.convert.direct import DirectPrecision, write_block, write_network
+from harness.convert.direct import DirectPrecision, write_block, write_chain, write_network
 from harness.convert.model import Model
 from harness.errors import ConfigError
 from harness.measure import plan
@@ -17,6 +17,9 @@ from harness.networks.graph import Shape
 from harness.networks.network import Network
 from harness.networks.space import Space, unique_blocks
 from harness.tables.table import timed
+
+COPIES = 3
+"""Of a block in the chain that its slope is measured by."""
 
 _TRIES = 20
 Placed = tuple[Block, tuple[Shape, ...]]
@@ -72,6 +75,13 @@ def _model(block: Block, shapes: tuple[Shape, ...], precision: DirectPrecision) 
     name = block_key(block, shapes)
     source = f"block:{hashlib.sha256(name.encode()).hexdigest()}"
     return written_model(source, name, precision, lambda: write_block(block, shapes, precision=precision))
+
+
+def chain_of(one: Timed, precision: DirectPrecision) -> Model:
+    """Return the model of a chain of a block."""
+    block, shapes = one.blocks[0]
+    source = f"chain:{COPIES}:{one.model.sha256}"
+    return written_model(source, f"{COPIES} x {one.model.name}", precision, lambda: write_chain(block, shapes, COPIES, precision))
 
 
 def network_model(network: Network, precision: DirectPrecision) -> Model:

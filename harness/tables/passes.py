@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from statistics import median
 
 from harness.convert.model import Model
 from harness.devices.inventory import load_inventory
@@ -25,7 +26,7 @@ RESUMED_WITHIN = timedelta(days=1)
 """A build that was cut short is gone on with for so long."""
 
 _TIMEOUT_S = 300.0
-_LEAST_PASSES = 3
+_LATE = 15
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Passes:
         self.rig = rig
         self._progress = progress
         self._order = random.Random(plan.SEED)
+        self._taken_up: set[int] = set()
+        self._costs: dict[tuple[Pace, bool], list[float]] = {}
 
     def acquire(self) -> None:
         """Take the device's lease."""
@@ -76,33 +79,33 @@ class Passes:
         """Return the task of a model: that of a build that was cut short, or a new one. Only who holds the lease may ask."""
         store, subject = self.rig.store, subject_of(self.rig, model, cold=cold)
         benchmark = store.unfinished(subject, since=datetime.now(UTC) - RESUMED_WITHIN)
-        if benchmark is None:
+        if benchmark is None or benchmark in self._taken_up:
             provenance = self.rig.provenance(model, plan.RunConfig(threads=self.rig.threads, cold=cold))
-            return Task(model, cold, pace, subject, store.start_benchmark(self.rig.stored_session, subject, provenance))
+            benchmark = store.start_benchmark(self.rig.stored_session, subject, provenance)
+        self._taken_up.add(benchmark)
         return Task(model, cold, pace, subject, benchmark, list(store.repetitions(benchmark)))
 
-    def run(self, kinds: Sequence[tuple[Sequence[Task], int]], max_time_s: float | None = None) -> None:
+    def run(self, kinds: Sequence[tuple[Sequence[Task], int]], tell: Callable[[int, int], None] | None = None) -> None:
         """Take the passes that are missing of each kind of tasks, so many in all, the kinds in turn.
 
-        After `max_time_s` no further pass begins, but for the three that a result needs at least.
+        `tell` is told how many processes of models are done, of how many; without one it is the progress.
         """
         total = sum(len(tasks) * count for tasks, count in kinds)
         done = sum(min(len(task.repetitions), count) for tasks, count in kinds for task in tasks)
-        began = time.monotonic()
 
         def told(count: int) -> None:
             nonlocal done
             done += count
-            spent_s = time.monotonic() - began
-            name = self.rig.device.name
-            self._progress(Progress(name, "in passes", "measuring", 0, None, spent_s, max_time_s or 0.0, done=done, total=total))
+            (tell or self.tell)(done, total)
 
         for number in range(max(count for _, count in kinds)):
-            if max_time_s is not None and number >= _LEAST_PASSES and time.monotonic() - began > max_time_s:
-                return
             for tasks, count in kinds:
                 if number < count:
                     self.take([task for task in tasks if len(task.repetitions) <= number], told)
+
+    def tell(self, done: int, total: int) -> None:
+        """Tell how far the measuring is."""
+        self._progress(Progress(self.rig.device.name, "in passes", "measuring", 0, None, 0.0, 0.0, done=done, total=total))
 
     def take(self, tasks: Sequence[Task], done: Callable[[int], None]) -> None:
         """Take a process of each task, of one pace and one kind, in random order; `done` is told how many each process measured."""
@@ -110,12 +113,20 @@ class Passes:
         self._order.shuffle(shuffled)
         for first in range(0, len(shuffled), shuffled[0].pace.models if shuffled else 1):
             batch = shuffled[first : first + shuffled[0].pace.models]
+            began = time.monotonic()
             self._batch(batch)
+            self._costs.setdefault((batch[0].pace, batch[0].cold), []).append((time.monotonic() - began) / len(batch))
             done(len(batch))
+
+    def cost_s(self, task: Task) -> float:
+        """Return what a process of such a task took of late, its share of a batch; of a kind that was not taken yet, nothing."""
+        costs = self._costs.get((task.pace, task.cold))
+        return median(costs[-_LATE:]) if costs else 0.0
 
     def finish(self, tasks: Sequence[Task]) -> None:
         """Store that the build is over."""
-        self.rig.store.finish(*(task.benchmark for task in tasks if not task.failed))
+        if whole := [task.benchmark for task in tasks if not task.failed]:
+            self.rig.store.finish(*whole)
 
     def _batch(self, batch: Sequence[Task]) -> None:
         """Take a process of a batch; where one of its models breaks it, halves of it, until that one stands alone and has failed."""

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 
+from harness.convert.direct import DirectPrecision
+from harness.errors import ConfigError
 from harness.measure import drift, stats
 from harness.measure.rig import Rig
 from harness.measure.samples import METHOD_VERSION, REFERENCES
@@ -55,7 +57,20 @@ def noise_of(whole: Sequence[Task], usual: drift.References, threads: int) -> fl
     return median(shares) if shares else None
 
 
-def origin_of(rig: Rig, what: Space | Sequence[Network], precision: str, threads: int, began: datetime) -> Origin:
+def settings_of(origin: Origin) -> tuple[DirectPrecision, int]:
+    """Return the precision and the threads that rows were measured with; raises ConfigError for a table that does not tell them."""
+    if origin.precision not in ("float32", "int8") or origin.threads is None:
+        raise ConfigError(f"the table of {origin.device} does not say how it was measured", "build one: harness table build")
+    return "int8" if origin.precision == "int8" else "float32", origin.threads
+
+
+def check_here(origin: Origin, rig: Rig) -> None:
+    """Raise ConfigError where a device is not the one, or not set as, rows were measured on."""
+    if apart := origin.differences(origin_of(rig, (), origin.precision or "", datetime.now(UTC))):
+        raise ConfigError(f"the table no longer fits {rig.device.name}: {'; '.join(apart)}", "build it again: harness table build")
+
+
+def origin_of(rig: Rig, what: Space | Sequence[Network], precision: str, began: datetime) -> Origin:
     """Return where rows that are measured now come from."""
     session = rig.session
     return Origin(
@@ -66,7 +81,7 @@ def origin_of(rig: Rig, what: Space | Sequence[Network], precision: str, threads
         runtime_version=session.hello.runtime_version,
         cores=session.placement.cores,
         governor=session.placement.governor,
-        threads=threads,
+        threads=rig.threads,
         precision=precision,
         space=what.name if isinstance(what, Space) else None,
         method=METHOD_VERSION,

@@ -30,8 +30,8 @@ class Row:
     """One block on inputs of these shapes. A row of another tool's table whose block is none of ours has no block, and a key of its own.
 
     `warm_ms` is the latency of runs in a row, `cold_ms` that with nothing of the model left in the caches, `chain_ms` what each block
-    adds to a chain of the same; None: not measured. `interval_ms` is the 95% interval of `warm_ms`, `spread_ms` the standard deviation
-    of its samples. The store finds the samples by `measurement_ids`: of warm, cold and chain, as far as there are such.
+    adds to a chain of the same; None: not measured. `interval_ms` is the 95% interval of `warm_ms`, `spread_ms` its standard
+    deviation from process to process. The store finds the samples by `measurement_ids`: of warm, cold and chain, as far as there are such.
     """
 
     key: str
@@ -71,7 +71,8 @@ class Origin:
     """Where the rows come from. What is None is unknown, as of a table that another tool made.
 
     `method` is the version of how samples are taken (`measure.samples.METHOD_VERSION`); `space` names the search space whose blocks
-    were listed, None where they are those of single networks.
+    were listed, None where they are those of single networks. `reference_ns` is what the mobile reference model took at the speed that
+    the rows are given for.
     """
 
     device: str
@@ -88,6 +89,7 @@ class Origin:
     began_at: datetime | None
     ended_at: datetime | None
     harness_version: str
+    reference_ns: float | None = None
 
     def differences(self, other: Origin) -> tuple[str, ...]:
         """Return which settings tell that two tables do not measure the same thing, such as "threads 1 and 2"."""

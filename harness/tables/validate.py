@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from harness.errors import ConfigError
 from harness.files import StrPath
@@ -16,7 +15,7 @@ from harness.tables.held_out import judge
 from harness.tables.listing import network_model, networks_of
 from harness.tables.passes import passes_on
 from harness.tables.predict import Prediction
-from harness.tables.seen import noise_of, origin_of, seen_of, usual_of
+from harness.tables.seen import check_here, noise_of, seen_of, settings_of, usual_of
 from harness.tables.table import HeldOut, LatencyTable
 
 PASSES = 7
@@ -35,12 +34,17 @@ class Validated:
 
 @dataclass(frozen=True)
 class Validation:
-    """A table beside its device now. `off`: by how much it is off on the whole, where that is beyond what it says of itself, else None."""
+    """A table beside its device now. `off`: by how much it is off on the whole, where that is beyond what it says of itself, else None.
+
+    `reference_drift` is how far the mobile reference model runs from when the table was built (0.03: 3% slower), None where that is not
+    known.
+    """
 
     device: str
     networks: tuple[Validated, ...]
     error: HeldOut
     off: float | None
+    reference_drift: float | None
 
 
 def validate(
@@ -61,27 +65,29 @@ def validate(
     origin = table.origin
     chosen = networks_of(what, networks, SEED)
     predictions = table.predict_many(chosen)
-    if origin.precision not in ("float32", "int8") or origin.threads is None:
-        raise ConfigError(f"the table of {origin.device} does not say how it was measured", "build one: harness table build")
-    with passes_on(device or origin.device, origin.threads, inventory, results, progress) as passes:
-        here = passes.rig.device.name
-        if apart := origin.differences(origin_of(passes.rig, what, origin.precision, origin.threads, datetime.now(UTC))):
-            raise ConfigError(f"the table no longer fits {here}: {'; '.join(apart)}", "build it again: harness table build")
-        models = [network_model(network, "int8" if origin.precision == "int8" else "float32") for network in chosen]
+    precision, threads = settings_of(origin)
+    with passes_on(device or origin.device, threads, inventory, results, progress) as passes:
+        check_here(origin, passes.rig)
+        models = [network_model(network, precision) for network in chosen]
         passes.acquire()
         tasks = [passes.task(model, NETWORKS) for model in models]
         passes.run(((tasks, PASSES),))
         passes.finish(tasks)
-        usual = usual_of(tasks, origin.threads)
-        kept = [index for index, task in enumerate(tasks) if not task.failed]
-        measured_ms = [seen_of(tasks[index], usual, origin.threads).interval.centre / 1e6 for index in kept]
-        error = judge(table.predict_many([chosen[index] for index in kept]), measured_ms, noise_of(tasks, usual, origin.threads))
+        kept = [index for index, task in enumerate(tasks) if task.repetitions]
+        if not kept:
+            raise ConfigError(
+                f"{passes.rig.device.name} could run none of the networks", f"see why: harness results --device {passes.rig.device.name}"
+            )
+        usual = usual_of(tasks, threads)
+        measured_ms = [seen_of(tasks[index], usual, threads).interval.centre / 1e6 for index in kept]
+        error = judge(table.predict_many([chosen[index] for index in kept]), measured_ms, noise_of(tasks, usual, threads))
     every = list(predictions)
     return Validation(
-        here,
+        passes.rig.device.name,
         tuple(Validated(chosen[index].name, every[index], took_ms) for index, took_ms in zip(kept, measured_ms, strict=True)),
         error,
         error.bias if abs(error.bias) > _bound(table) else None,
+        None if origin.reference_ns is None else usual.mobile / origin.reference_ns - 1,
     )
 
 

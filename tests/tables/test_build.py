@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -11,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli.main import cli
 from harness.convert.converter import prepare_tflite
 from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError
@@ -19,14 +22,17 @@ from harness.measure.batch import BLOCKS
 from harness.measure.result import Progress
 from harness.measure.rig import Rig
 from harness.measure.store import Store
+from harness.networks.blocks import Conv, DropoutLayer
 from harness.networks.catalogue import space_named
 from harness.networks.named import network_named
+from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.networks.space_file import read_space
 from harness.report.table_plot import plot_validation
 from harness.tables import build as building
 from harness.tables import validate as validating
 from harness.tables.build import build
+from harness.tables.forms import FORMS
 from harness.tables.listing import blocks_of_networks, blocks_of_space, models_of
 from harness.tables.passes import Passes
 from harness.tables.table import LatencyTable
@@ -136,6 +142,37 @@ def test_a_table_is_built_though_it_is_cut_short(space: Space, listed: Path, tmp
     models = len(models_of(blocks_of_space(space), "float32"))
     assert {row.outcome for row in rows} == {"measured"}
     assert taken == {3: models + 5, 1: models}
+
+
+@on_a_board
+def test_several_devices_build_in_the_time_they_have(space: Space, listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listed.open("a") as file:
+        file.write('\n[devices.absent]\ntransport = "ssh"\nhost = "127.0.0.1"\nuser = "nobody"\nport = 9\n')
+    (tmp_path / "few.toml").write_text(SPACE)
+    monkeypatch.setenv("HARNESS_DEVICES", str(listed))
+    how = ("--max-time", "8", "--chains", "--calibration", "5", "--held-out", "0", "--json")
+    done = CliRunner().invoke(cli, ["table", "build", str(tmp_path / "few.toml"), "--device", "board", "--device", "absent", *how])
+    assert done.exit_code == 1
+    assert "error: absent" in done.stderr
+    path = tmp_path / "results" / "tables" / "few-board-float32.json"
+    table = LatencyTable.load(path)
+    assert json.loads(done.stdout) == {"board": json.loads(path.read_text())}
+    assert {row.key for row in table.rows} == {key for one in models_of(blocks_of_space(space), "float32") for key in one.keys}
+    assert all(row.chain_ms is not None and len(row.measurement_ids) == 3 for row in table.rows)
+    assert table.calibration is not None
+    assert {score.form for score in table.calibration.scores if score.mape is not None} == set(FORMS)
+
+    other = Network("other", (32, 32, 8), (Conv(8, (3, 3), activation="relu"), DropoutLayer(0.1), Conv(8, (3, 3), activation="relu6")))
+    (tmp_path / "other.toml").write_text(other.to_toml())
+    asked = ["table", "predict", str(path), str(tmp_path / "other.toml"), "--json"]
+    assert "--complete" in CliRunner().invoke(cli, asked).stderr
+    done = CliRunner().invoke(cli, [*asked, "--complete"])
+    assert done.exit_code == 0, done.stderr
+    completed = LatencyTable.load(path)
+    assert completed.rows[: len(table.rows)] == table.rows
+    assert [(row.processes, row.chain_ms is not None) for row in completed.rows[len(table.rows) :]] == [(3, True)] * 2
+    assert completed.calibration == table.calibration
+    assert json.loads(done.stdout)[0]["latency_ms"] == completed.predict(other).latency_ms
 
 
 @on_a_board

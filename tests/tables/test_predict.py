@@ -91,7 +91,7 @@ def test_a_missing_block_is_named_with_what_measures_it(table: LatencyTable) -> 
     assert raised.value.keys == table.missing(unknown)
     assert "the latency table of pi4 lacks 15 blocks: conv-f32-k3-s2-relu6@160x160x3, " in raised.value.message
     assert "and 12 more" in raised.value.message
-    assert "harness table build" in raised.value.hint
+    assert "--complete" in raised.value.hint
 
 
 def test_the_missing_blocks_of_many_networks_are_named_at_once(table: LatencyTable) -> None:

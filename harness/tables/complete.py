@@ -1,0 +1,53 @@
+"""The blocks that a latency table lacks, measured on its device and added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.files import StrPath
+from harness.measure.result import Progress
+from harness.networks.blocks import block_key
+from harness.networks.network import Network
+from harness.tables.build import measure_blocks
+from harness.tables.listing import blocks_of_networks, models_of
+from harness.tables.passes import passes_on
+from harness.tables.rows import blocks_to_measure, rows_of, tasks_of
+from harness.tables.seen import check_here, settings_of, usual_of
+from harness.tables.table import LatencyTable
+
+
+def complete(
+    table: LatencyTable,
+    networks: Sequence[Network],
+    path: StrPath,
+    *,
+    device: str | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> LatencyTable:
+    """Return the table with a row for each block of networks that had none, and write it to `path`; the same table where none is missing.
+
+    They are measured as the others were, and given for the speed that the device had then. A call that was cut short is gone on with for
+    a day. Raises ConfigError where the device is not the one, or not set as, the table was measured on, and what a session raises.
+    """
+    missing = {key for network in networks for key in table.missing(network)}
+    if not missing:
+        return table
+    precision, threads = settings_of(table.origin)
+    blocks = [(block, shapes) for block, shapes in blocks_of_networks(networks) if block_key(block, shapes) in missing]
+    with passes_on(device or table.origin.device, threads, inventory, results, progress) as passes:
+        check_here(table.origin, passes.rig)
+        models = models_of(blocks, precision)
+        passes.acquire()
+        measured = blocks_to_measure(passes, models, precision, chains=any(row.chain_ms is not None for row in table.rows))
+        measure_blocks(passes, measured)
+        usual = usual_of([one.warm for one in measured], threads)
+        if table.origin.reference_ns is not None:
+            usual = replace(usual, mobile=table.origin.reference_ns)
+        completed = table.with_rows(rows_of(measured, usual, threads))
+        completed.save(Path(path))
+        passes.finish(tasks_of(measured))
+    return completed
