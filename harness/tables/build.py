@@ -127,4 +127,4 @@ def _judged(table: LatencyTable, networks: dict[str, Network], rest: Sequence[Ca
     if not rest:
         return table
     predictions = table.predict_many([networks[one.name] for one in rest])
-    return replace(table, held_out=judge(predictions, [one.measured_ms for one in rest], noise))
+    return replace(table, held_out=replace(judge(predictions, [one.measured_ms for one in rest], noise), measured=tuple(rest)))

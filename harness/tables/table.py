@@ -160,7 +160,7 @@ class HeldOut:
     Errors are predicted over measured less 1: `within_5` and `within_10` the shares of networks within 5% and 10%, `mape` the mean of
     their size, `bias` their mean. `tau` is Kendall's rank correlation, None where there is none to compute. `coverage` is the share of
     measurements inside the 95% interval of their prediction. `repeatability` is the relative standard deviation of the measurements that
-    were held to be the truth.
+    were held to be the truth, `measured` these themselves, as far as they are kept.
     """
 
     networks: int
@@ -172,6 +172,7 @@ class HeldOut:
     tau: float | None = None
     coverage: float | None = None
     repeatability: float | None = None
+    measured: tuple[Calibrated, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("networks", "within_5", "within_10", "mape", "rmse_ms", "coverage", "repeatability"):

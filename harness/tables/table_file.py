@@ -29,13 +29,13 @@ def write_table(table: LatencyTable, path: Path) -> Path:
 
 def text_of(table: LatencyTable) -> str:
     """Return a table as the text of its file."""
-    calibration = plain(table.calibration)
+    calibration, held_out = plain(table.calibration), plain(table.held_out)
     parts = {
         "format": _json(FORMAT),
         "version": _json(VERSION),
         "origin": _json(plain(table.origin), indent=1).replace("\n", "\n "),
         "calibration": _json(None) if calibration is None else _by_line(calibration),
-        "held_out": _json(plain(table.held_out)),
+        "held_out": _json(None) if held_out is None else _by_line(held_out),
         "rows": _lines(plain(table.rows), "  "),
     }
     return "{\n" + ",\n".join(f" {_json(name)}: {text}" for name, text in parts.items()) + "\n}\n"
