@@ -37,6 +37,8 @@ _HELP = {
     "model": "the model that is measured",
     "models": "how many models are measured",
     "space": "the search space whose candidates are taken",
+    "networks": "how many networks predictions are held against",
+    "precision": "float32 or int8",
     "processes": "processes that a comparison counts",
     "truths": "processes that the truth is the median of",
 }

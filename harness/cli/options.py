@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_MOST_WIDE = 4
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 
 
@@ -29,6 +30,17 @@ def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
     if not 0 < number < 1:
         raise click.BadParameter(f"{value!r} is not between 0 and 100%; write 2% or 0.02", ctx, param)
     return number
+
+
+def shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...]:
+    """Return shares written `0.25,0.5,1`, none of which is above 4."""
+    try:
+        numbers = tuple(float(part) for part in value.split(",")) if value else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of shares; write 0.25,0.5,1", ctx, param) from None
+    if not all(0 < number <= _MOST_WIDE for number in numbers):
+        raise click.BadParameter(f"{value!r}: shares lie between 0 and {_MOST_WIDE}; write 0.25,0.5,1", ctx, param)
+    return numbers
 
 
 def shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 @click.option(
     "--held-out", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Random networks to judge predictions by."
 )
+@click.option(
+    "--widths",
+    callback=options.shares,
+    metavar="SHARES",
+    help="With --network: measure each block at these shares of its channels too, such as 0.25,0.5,0.75,1.",
+)
 @click.option("--chains", is_flag=True, help="Measure each block in a chain of the same as well; takes twice the time.")
 @click.option(
     "--max-time",
@@ -68,6 +74,7 @@ def build(
     threads: int,
     calibration: int,
     held_out: int,
+    widths: tuple[float, ...],
     chains: bool,
     max_time: float | None,
     as_json: bool,
@@ -110,6 +117,7 @@ def build(
             calibration=calibration,
             held_out=held_out,
             chains=chains,
+            widths=widths,
             max_time_s=max_time,
             inventory=inventory,
             results=results_folder,

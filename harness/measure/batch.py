@@ -19,18 +19,23 @@ MOST_FLUSHED_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Pace:
-    """How long each model of a batch is timed, in a process of `models`; the mobile reference comes back after every `between` ones."""
+    """How long each model of a batch is timed, in a process of `models`: a chunk in each of `rounds` over all of them.
+
+    The mobile reference comes back after every `between` ones. Rounds lie seconds apart, so that what slows the device for a moment does
+    not slow all that a process sees of a model.
+    """
 
     models: int
+    rounds: int
     chunk_ns: int
     chunk_runs: int
     warmup_ns: int
     between: int
 
 
-BLOCKS = Pace(models=64, chunk_ns=12_000_000, chunk_runs=3, warmup_ns=2_000_000, between=8)
-COLD_BLOCKS = Pace(models=32, chunk_ns=0, chunk_runs=4, warmup_ns=0, between=8)
-NETWORKS = Pace(models=8, chunk_ns=120_000_000, chunk_runs=5, warmup_ns=30_000_000, between=1)
+BLOCKS = Pace(models=64, rounds=2, chunk_ns=6_000_000, chunk_runs=3, warmup_ns=2_000_000, between=8)
+COLD_BLOCKS = Pace(models=32, rounds=1, chunk_ns=0, chunk_runs=4, warmup_ns=0, between=8)
+NETWORKS = Pace(models=8, rounds=4, chunk_ns=30_000_000, chunk_runs=3, warmup_ns=30_000_000, between=1)
 
 
 def subject_of(rig: Rig, model: Model, *, cold: bool) -> Subject:
@@ -41,7 +46,7 @@ def subject_of(rig: Rig, model: Model, *, cold: bool) -> Subject:
 def take(rig: Rig, models: Sequence[Model], pace: Pace, *, cold: bool, timeout_s: float) -> list[TimedRepetition]:
     """Return a repetition of each model, all from one process. Raises what the rig raises, for the first model that fails too."""
     groups = [range(first, min(first + pace.between, len(models))) for first in range(0, len(models), pace.between)]
-    schedule = plan.batch_schedule([[REFERENCES + index for index in group] for group in groups])
+    schedule = plan.batch_schedule([[REFERENCES + index for index in group] for group in groups], pace.rounds)
     whole = rig.repetition(
         models,
         schedule,
@@ -56,11 +61,11 @@ def take(rig: Rig, models: Sequence[Model], pace: Pace, *, cold: bool, timeout_s
 
 
 def _part(whole: TimedRepetition, index: int, count: int) -> TimedRepetition:
-    """Return what a process says of one of its models: its chunks, and the references' before, after and next to them."""
+    """Return what a process says of one of its models: its chunks, and the references' before, after and next to each of them."""
     own, data = REFERENCES + index, whole.data
     at = [position for position, chunk in enumerate(data.chunks) if chunk.model == own]
     references = [position for position, chunk in enumerate(data.chunks) if chunk.model < REFERENCES]
-    near = {max(one for one in references if one < at[0]), min(one for one in references if one > at[-1])}
+    near = {end for one in at for end in (max(x for x in references if x < one), min(x for x in references if x > one))}
     kept = sorted({*references[: len(plan.BEFORE)], *references[-len(plan.AFTER) :], *near, *at})
     chunks = tuple(replace(chunk, model=min(chunk.model, REFERENCES)) for chunk in (data.chunks[position] for position in kept))
     warmup = (*data.warmup_ns[:REFERENCES], data.warmup_ns[own])

@@ -95,9 +95,9 @@ def compare_schedule(exchanges: int) -> Schedule:
     return (*BEFORE, *((2, 3),) * exchanges, *AFTER)
 
 
-def batch_schedule(groups: Sequence[Sequence[int]]) -> Schedule:
-    """Return the order of chunks of a batch: each group's models, one after the other, the mobile reference (0) between the groups."""
-    return (*BEFORE, *((model,) for group in groups for model in (0, *group)), *AFTER)
+def batch_schedule(groups: Sequence[Sequence[int]], rounds: int = 1) -> Schedule:
+    """Return the order of chunks of a batch: rounds over all groups, the mobile reference (0) before the models of each."""
+    return (*BEFORE, *((model,) for group in (*groups,) * rounds for model in (0, *group)), *AFTER)
 
 
 def timed_task(

@@ -16,16 +16,18 @@ from harness.measure import plan
 from harness.measure.batch import NETWORKS
 from harness.measure.result import Progress
 from harness.measure.rig import Rig
+from harness.networks.blocks import block_key
 from harness.networks.network import Network
 from harness.networks.space import Space
-from harness.tables.calibrate import calibrate
+from harness.tables.calibrate import LEAST_NETWORKS, calibrate
 from harness.tables.held_out import judge
-from harness.tables.listing import blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
+from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
 from harness.tables.need import Needs, spend
 from harness.tables.passes import Passes, Task, passes_on
 from harness.tables.rows import Blocks, blocks_to_measure, rows_of, tasks_of
-from harness.tables.seen import noise_of, origin_of, seen_of, usual_of
+from harness.tables.seen import noise_of, origin_of, reference_ns, seen_of
 from harness.tables.table import Calibrated, LatencyTable
+from harness.tables.widths import at_widths
 
 WARM_PASSES, COLD_PASSES, NETWORK_PASSES = 7, 2, 7
 CALIBRATION, HELD_OUT = 20, 20
@@ -43,6 +45,7 @@ def build(
     calibration: int = CALIBRATION,
     held_out: int = HELD_OUT,
     chains: bool = False,
+    widths: Sequence[float] = (),
     max_time_s: float | None = None,
     inventory: StrPath | None = None,
     results: StrPath | None = None,
@@ -53,14 +56,15 @@ def build(
 
     `calibration` and `held_out` random networks of the space (of networks, they themselves) are measured with the blocks: by the first the
     form of prediction is chosen, by the others it is judged. With `chains` each block is measured in a chain of the same as well, which
-    takes twice the time. A build that was cut short goes on for a day.
+    takes twice the time; with `widths` those of networks are measured at these shares of their channels too, for `ChannelLatency`. A build
+    that was cut short goes on for a day.
 
     With `max_time_s` each model is measured once, however long that takes; what is left of the time is spent on those that make
     predictions most unsure. `opened` is given the rig, whose session another thread may close to end the build. Raises ConfigError
     for a space without blocks or with too many, and what a session raises.
     """
     networks = networks_of(what, calibration + held_out)
-    blocks = blocks_of_space(what) if isinstance(what, Space) else blocks_of_networks(what)
+    blocks = _blocks_of(what, widths)
     with passes_on(device, threads, inventory, results, progress) as passes:
         if opened is not None:
             opened(passes.rig)
@@ -75,24 +79,35 @@ def build(
             measure_blocks(passes, measured, whole)
         else:
             _measure_for(passes, measured, whole, what, max_time_s)
-        usual = usual_of([*(one.warm for one in measured), *whole], threads)
-        origin = replace(origin_of(passes.rig, what, precision, began), reference_ns=usual.mobile)
-        table = LatencyTable(origin, rows_of(measured, usual, threads))
+        origin = origin_of(passes.rig, what, precision, began, reference_ns([one.warm for one in measured]))
+        table = LatencyTable(origin, rows_of(measured, threads))
         taken = [
-            Calibrated.of(network, seen_of(task, usual, threads).interval.centre / 1e6, measurement_id=task.benchmark)
+            Calibrated.of(network, seen_of(task, threads).latency / 1e6, measurement_id=task.benchmark)
             for network, task in zip(networks, whole, strict=True)
             if task.repetitions and not table.missing(network)
         ]
-        noise = noise_of(whole, usual, threads)
+        noise = noise_of(whole, threads)
         known = [replace(one, repeatability=noise) for one in taken]
         kept = known[: len(known) - held_out] if len(known) > held_out else known
         table.save(Path(path))  # what was measured is kept, also where what follows fails
-        table = replace(table, calibration=calibrate(table, kept))
-        table.save(Path(path))
+        if len(kept) < LEAST_NETWORKS:
+            passes.note(f"not calibrated: {len(kept)} networks are too few, {LEAST_NETWORKS} the least")
+        else:
+            table = replace(table, calibration=calibrate(table, kept))
+            table.save(Path(path))
         table = _judged(table, {one.name: one for one in networks}, known[len(kept) :], noise)
         table.save(Path(path))
         passes.finish([*tasks_of(measured), *whole])
     return table
+
+
+def _blocks_of(what: Space | Sequence[Network], widths: Sequence[float]) -> tuple[Placed, ...]:
+    if not isinstance(what, Space):
+        every = (*blocks_of_networks(what), *at_widths(what, widths))
+        return tuple({block_key(*placed): placed for placed in every}.values())
+    if widths:
+        raise ConfigError(f"{what.name} has widths of its own", "shares of channels go with networks: --network NETWORK --widths 0.5,1")
+    return blocks_of_space(what)
 
 
 def measure_blocks(passes: Passes, measured: Sequence[Blocks], whole: Sequence[Task] = (), most: int | None = None) -> None:

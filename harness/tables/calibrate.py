@@ -11,6 +11,9 @@ from harness.errors import ConfigError
 from harness.tables.forms import FORMS, Fit, check_known, fit
 from harness.tables.table import Calibrated, Calibration, LatencyTable, Score
 
+LEAST_NETWORKS = 3
+"""With fewer no form could be told from another."""
+
 
 def calibrate(table: LatencyTable, networks: Sequence[Calibrated]) -> Calibration:
     """Return the calibration of a table by networks, on whose blocks it has rows; raises MissingBlock where it has not.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +16,7 @@ from harness.tables.held_out import judge
 from harness.tables.predict import Predictions
 from harness.tables.surface import Surface, Widths
 from harness.tables.table import HeldOut, LatencyTable
+from harness.tables.widths import width_of, with_width
 
 STEPS = (1, 2, 4, 8, 16)
 """Steps that are looked for: XNNPACK's kernels work on tiles of 4, 8 or 16 channels; one that is part full takes as long as a full one."""
@@ -53,11 +52,14 @@ class ChannelLatency:
         for row in table.rows:
             if row.block is None or len(row.inputs) != 1 or row.inputs[0][:-1] != given[:-1] or len(row.inputs[0]) != len(given):
                 continue
-            if table.predictor.row(row.key) is not None and _without_width(row.block) == _without_width(block):
-                found[row.inputs[0][-1], _width(row.block)] = table.predictor.block_ms(row.key)
+            if table.predictor.row(row.key) is not None and with_width(row.block, 1) == with_width(block, 1):
+                found[row.inputs[0][-1], width_of(row.block)] = table.predictor.block_ms(row.key)
         ins, outs = (sorted({pair[side] for pair in found}) for side in (0, 1))
         if len(found) < 2:
-            raise ConfigError(f"{what}: {len(found)} widths are measured, between which there is nothing", "measure it at more widths")
+            raise ConfigError(
+                f"{what}: {len(found)} widths are measured, between which there is nothing",
+                "measure it at more widths: harness table build --network NETWORK --widths 0.5,0.75,1",
+            )
         if holes := [(one, two) for one in ins for two in outs if (one, two) not in found]:
             shown = ", ".join(f"{one} to {two}" for one, two in holes[:3]) + (f" and {len(holes) - 3} more" if len(holes) > 3 else "")
             raise ConfigError(f"{what}: its widths are no grid, since channels {shown} are not measured", "measure those too")
@@ -120,19 +122,3 @@ def _step_of(widths: Widths, measured_ms: Floats) -> tuple[int, int]:
         best = min(STEPS, key=lambda step: errors[step])
         found[side] = best if errors[best] < _CLEARLY * errors[1] else 1
     return found[0], found[1]
-
-
-def _width_field(block: Block) -> str | None:
-    return next((field.name for field in fields(block) if field.name in ("filters", "units")), None)
-
-
-def _width(block: Block) -> int:
-    """Return the output's channels where the block sets them, else 0."""
-    name = _width_field(block)
-    return 0 if name is None else int(getattr(block, name))
-
-
-def _without_width(block: Block) -> Block:
-    name = _width_field(block)
-    change: dict[str, Any] = {} if name is None else {name: 1}
-    return replace(block, **change)

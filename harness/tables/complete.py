@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from harness.files import StrPath
@@ -14,7 +13,7 @@ from harness.tables.build import measure_blocks
 from harness.tables.listing import blocks_of_networks, models_of
 from harness.tables.passes import passes_on
 from harness.tables.rows import blocks_to_measure, rows_of, tasks_of
-from harness.tables.seen import check_here, settings_of, usual_of
+from harness.tables.seen import check_here, reference_ns, settings_of
 from harness.tables.table import LatencyTable
 
 
@@ -44,10 +43,9 @@ def complete(
         passes.acquire()
         measured = blocks_to_measure(passes, models, precision, chains=any(row.chain_ms is not None for row in table.rows))
         measure_blocks(passes, measured)
-        usual = usual_of([one.warm for one in measured], threads)
-        if table.origin.reference_ns is not None:
-            usual = replace(usual, mobile=table.origin.reference_ns)
-        completed = table.with_rows(rows_of(measured, usual, threads))
+        then_ns = table.origin.reference_ns
+        slower = 1.0 if then_ns is None else reference_ns([one.warm for one in measured]) / then_ns
+        completed = table.with_rows(rows_of(measured, threads, slower))
         completed.save(Path(path))
         passes.finish(tasks_of(measured))
     return completed

@@ -11,7 +11,7 @@ from statistics import median
 from harness.networks.network import Network
 from harness.tables.passes import Passes, Task
 from harness.tables.rows import Blocks
-from harness.tables.seen import seen_of, usual_of
+from harness.tables.seen import seen_of
 from harness.tables.table import keys_of
 
 PENALTY = 0.3
@@ -30,7 +30,6 @@ class Needs:
     def __init__(self, measured: Sequence[Blocks], networks: Sequence[Network], threads: int) -> None:
         """Take models of blocks, of which each task was tried once at least, and networks such as are to be predicted."""
         self._threads = threads
-        self._usual = usual_of([one.warm for one in measured], threads)
         self._seen: dict[int, tuple[int, float, float]] = {}
         self._weights: dict[int, float] = {}
         shares = self._shares(measured, networks)
@@ -69,8 +68,8 @@ class Needs:
         """Return how many repetitions a task has, their latency, and the standard deviation from one to the next, 0 of a single one."""
         count = len(task.repetitions)
         if self._seen.get(task.benchmark, (0,))[0] != count:
-            seen = seen_of(task, self._usual, self._threads)
-            self._seen[task.benchmark] = count, seen.interval.centre / 1e6, (seen.spread or 0.0) / 1e6
+            seen = seen_of(task, self._threads)
+            self._seen[task.benchmark] = count, seen.latency / 1e6, (seen.spread or 0.0) / 1e6
         return self._seen[task.benchmark]
 
 

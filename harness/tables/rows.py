@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from harness.convert.direct import DirectPrecision
-from harness.measure import drift
 from harness.measure.batch import BLOCKS, COLD_BLOCKS
 from harness.tables.listing import COPIES, Timed, chain_of
 from harness.tables.passes import Passes, Task
@@ -42,9 +41,9 @@ def blocks_to_measure(passes: Passes, models: Iterable[Timed], precision: Direct
     ]
 
 
-def rows_of(measured: Iterable[Blocks], usual: drift.References, threads: int) -> tuple[Row, ...]:
-    """Return the rows of all blocks whose warm latency was measured."""
-    return tuple(row for one in measured if one.warm.repetitions for row in _rows(one, usual, threads))
+def rows_of(measured: Iterable[Blocks], threads: int, slower: float = 1.0) -> tuple[Row, ...]:
+    """Return the rows of all blocks whose warm latency was measured; `slower` is how much slower the device was than they are given for."""
+    return tuple(row for one in measured if one.warm.repetitions for row in _rows(one, threads, 1e6 * slower))
 
 
 def tasks_of(measured: Iterable[Blocks]) -> list[Task]:
@@ -52,26 +51,24 @@ def tasks_of(measured: Iterable[Blocks]) -> list[Task]:
     return [task for one in measured for task in one.tasks]
 
 
-def _rows(one: Blocks, usual: drift.References, threads: int) -> Iterator[Row]:
-    hot = seen_of(one.warm, usual, threads)
-    warm_ms, (low, high) = hot.interval.centre / 1e6, (hot.interval.low, hot.interval.high)
-    cold_ms, chained_ms = (_latency_ms(task, usual, threads) for task in (one.cold, one.chain))
+def _rows(one: Blocks, threads: int, unit_ns: float) -> Iterator[Row]:
+    hot = seen_of(one.warm, threads)
+    warm_ms = hot.latency / unit_ns
+    # Where a process failed, or was not asked for, there is none.
+    cold_ms, chained_ms = (
+        None if task is None or not task.repetitions else seen_of(task, threads).latency / unit_ns for task in (one.cold, one.chain)
+    )
     for block, shapes in one.timed.blocks:
         yield replace(
             Row.of(block, shapes, warm_ms),
             cold_ms=cold_ms,
             # A block that takes next to nothing may come out below it.
             chain_ms=None if chained_ms is None else max(0.0, (chained_ms - warm_ms) / (COPIES - 1)),
-            interval_ms=None if low is None or high is None else (low / 1e6, high / 1e6),
-            spread_ms=None if hot.spread is None else hot.spread / 1e6,
+            interval_ms=None if hot.interval is None else (hot.interval[0] / unit_ns, hot.interval[1] / unit_ns),
+            spread_ms=None if hot.spread is None else hot.spread / unit_ns,
             samples=hot.samples,
             processes=len(one.warm.repetitions),
             disturbed_share=hot.disturbed / hot.samples,
             measurement_ids=tuple(task.benchmark for task in one.tasks),
             measured_at=one.warm.repetitions[-1].taken_at,
         )
-
-
-def _latency_ms(task: Task | None, usual: drift.References, threads: int) -> float | None:
-    """Return what a model takes; None where it was not measured, or its process failed."""
-    return None if task is None or not task.repetitions else seen_of(task, usual, threads).interval.centre / 1e6

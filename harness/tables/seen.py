@@ -1,59 +1,84 @@
-"""What the passes over a table's models come to, at the usual speed of the mobile reference."""
+"""What the passes over a table's models come to: what each takes while nothing else slows the device."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 
+import numpy as np
+
 from harness.convert.direct import DirectPrecision
 from harness.errors import ConfigError
-from harness.measure import drift, stats
+from harness.measure.drift import MOBILE
 from harness.measure.rig import Rig
 from harness.measure.samples import METHOD_VERSION, REFERENCES
+from harness.measure.stats import disturbed, latencies_ns, student
 from harness.networks.network import Network
 from harness.networks.space import Space
+from harness.tables.forms import Floats
 from harness.tables.passes import Task
 from harness.tables.table import Origin
+
+QUICKEST = 0.05
+"""Latencies in tables are those that this share of a model's runs stays below. On a machine that is shared, others slow a model by half for
+tenths of a second to minutes, and a median says how often they did so while it was measured; its quickest runs in many moments say what
+it takes by itself. Of 45 MnasNets in bursty minutes, half of whose moments were slow, sums of blocks then fell short by the same share
+within 2.5%, where with medians brought to a reference model's usual speed it was 5%."""
+
+_LEAST = 3
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What all repetitions of one model come to, at the usual speed of the mobile reference."""
+    """What all processes of a model come to, in ns: its latency, how much it varies with the process (a standard deviation), its interval.
 
-    interval: stats.Interval
+    `spread` is that of the jackknife over processes, such that the latency's own standard error is it over the square root of their number;
+    None with one process, as is the 95% `interval` with fewer than three. `samples` counts all, `disturbed` those that others
+    were seen to disturb.
+    """
+
+    latency: float
+    spread: float | None
+    interval: tuple[float, float] | None
     samples: int
     disturbed: int
-    spread: float | None
 
 
-def usual_of(tasks: Sequence[Task], threads: int) -> drift.References:
-    """Return what the references usually took during the build."""
-    return drift.medians([drift.reference_latencies_ns(one.data, threads) for task in tasks for one in task.repetitions])
+def seen_of(task: Task, threads: int) -> Seen:
+    """Return what a model takes, of which there is a process at least."""
+    chunks = [[chunk for chunk in one.data.chunks if chunk.model == REFERENCES] for one in task.repetitions]
+    processes = [np.concatenate([latencies_ns(chunk) for chunk in each]) for each in chunks]
+    flagged = sum(int(disturbed(chunk, threads).sum()) for each in chunks for chunk in each)
+    latency, count = quickest(processes), len(processes)
+    spread = interval = None
+    if count > 1:
+        without = [quickest([*processes[:index], *processes[index + 1 :]]) for index in range(count)]
+        spread = (count - 1) * float(np.std(without))  # the jackknife's standard error, times the root of the count
+    if spread is not None and count >= _LEAST:
+        half = student(count - 1) * spread / math.sqrt(count)
+        interval = latency - half, latency + half
+    return Seen(latency, spread, interval, sum(map(len, processes)), flagged)
 
 
-def seen_of(task: Task, usual: drift.References, threads: int) -> Seen:
-    """Return what a model takes where the mobile reference runs at its usual speed."""
-    estimates = [stats.estimate_repetition(one.data, REFERENCES, threads) for one in task.repetitions]
-    references = [drift.reference_latencies_ns(one.data, threads) for one in task.repetitions]
-    latencies = drift.corrected([one.latency_ns for one in estimates], references, usual)
-    return Seen(
-        stats.interval(latencies, 0.0), sum(one.samples for one in estimates), sum(one.disturbed for one in estimates), _sd(latencies)
-    )
+def quickest(processes: Sequence[Floats]) -> float:
+    """Return the latency that the quickest runs of all processes stay below."""
+    return float(np.quantile(np.concatenate(processes), QUICKEST))
 
 
-def _sd(values: Sequence[float]) -> float | None:
-    import numpy as np
+def reference_ns(tasks: Sequence[Task]) -> float:
+    """Return what the mobile reference model took beside models, likewise."""
+    chunks = {chunk.start_ns: chunk for task in tasks for one in task.repetitions for chunk in one.data.chunks if chunk.model == MOBILE}
+    return quickest([latencies_ns(chunk) for chunk in chunks.values()])
 
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
-
-def noise_of(whole: Sequence[Task], usual: drift.References, threads: int) -> float | None:
-    """Return how far a network's measurement is from its next one: the relative standard deviation of a mean over its processes."""
-    found = [(seen_of(task, usual, threads), len(task.repetitions)) for task in whole if not task.failed]
-    shares = [seen.spread / seen.interval.centre / count**0.5 for seen, count in found if seen.spread is not None]
+def noise_of(whole: Sequence[Task], threads: int) -> float | None:
+    """Return how far a network's measurement is from its next one: the median of their relative standard errors."""
+    found = [(seen_of(task, threads), len(task.repetitions)) for task in whole if task.repetitions]
+    shares = [seen.spread / seen.latency / math.sqrt(count) for seen, count in found if seen.spread is not None]
     return median(shares) if shares else None
 
 
@@ -70,7 +95,7 @@ def check_here(origin: Origin, rig: Rig) -> None:
         raise ConfigError(f"the table no longer fits {rig.device.name}: {'; '.join(apart)}", "build it again: harness table build")
 
 
-def origin_of(rig: Rig, what: Space | Sequence[Network], precision: str, began: datetime) -> Origin:
+def origin_of(rig: Rig, what: Space | Sequence[Network], precision: str, began: datetime, reference_ns: float | None = None) -> Origin:
     """Return where rows that are measured now come from."""
     session = rig.session
     return Origin(
@@ -88,4 +113,5 @@ def origin_of(rig: Rig, what: Space | Sequence[Network], precision: str, began: 
         began_at=began,
         ended_at=datetime.now(UTC),
         harness_version=version("latency-harness"),
+        reference_ns=reference_ns,
     )

@@ -15,7 +15,7 @@ from harness.tables.held_out import judge
 from harness.tables.listing import network_model, networks_of
 from harness.tables.passes import passes_on
 from harness.tables.predict import Prediction
-from harness.tables.seen import check_here, noise_of, seen_of, settings_of, usual_of
+from harness.tables.seen import check_here, noise_of, reference_ns, seen_of, settings_of
 from harness.tables.table import HeldOut, LatencyTable
 
 PASSES = 7
@@ -78,16 +78,15 @@ def validate(
             raise ConfigError(
                 f"{passes.rig.device.name} could run none of the networks", f"see why: harness results --device {passes.rig.device.name}"
             )
-        usual = usual_of(tasks, threads)
-        measured_ms = [seen_of(tasks[index], usual, threads).interval.centre / 1e6 for index in kept]
-        error = judge(table.predict_many([chosen[index] for index in kept]), measured_ms, noise_of(tasks, usual, threads))
+        measured_ms = [seen_of(tasks[index], threads).latency / 1e6 for index in kept]
+        error = judge(table.predict_many([chosen[index] for index in kept]), measured_ms, noise_of(tasks, threads))
     every = list(predictions)
     return Validation(
         passes.rig.device.name,
         tuple(Validated(chosen[index].name, every[index], took_ms) for index, took_ms in zip(kept, measured_ms, strict=True)),
         error,
         error.bias if abs(error.bias) > _bound(table) else None,
-        None if origin.reference_ns is None else usual.mobile / origin.reference_ns - 1,
+        None if origin.reference_ns is None else reference_ns(tasks) / origin.reference_ns - 1,
     )
 
 

@@ -47,8 +47,7 @@ class Counting:
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[Blocks]:
-    monkeypatch.setattr(need, "usual_of", lambda *_: None)
+def measured() -> list[Blocks]:
     number = count()
     shape = (8, 8, 8)
     return [
