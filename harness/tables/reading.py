@@ -27,6 +27,8 @@ def plain(value: Any) -> Any:
         return {name: plain(item) for name, item, default in kept if default is dataclasses.MISSING or item != default}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
     return value.isoformat() if isinstance(value, datetime) else value
 
 
@@ -57,6 +59,11 @@ def _value(hint: Any, value: Any, what: str) -> Any:
     if get_origin(hint) is types.UnionType:
         inner, _ = get_args(hint)  # all unions are with None
         return None if value is None else _value(inner, value, what)
+    if get_origin(hint) is Mapping:
+        fits = isinstance(value, dict)
+        return {
+            name: _value(get_args(hint)[1], item, f"{name} of {what}") for name, item in _checked(fits, value, what, "an object").items()
+        }
     if get_origin(hint) is tuple:
         return _items(get_args(hint), value, what)
     if hint is datetime:

@@ -1,0 +1,36 @@
+"""What is known of one candidate that a search tried, and who chooses candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.networks.space import Tokens
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate, what it uses (latency and whatever else has a target), its quality and its reward.
+
+    Both are None where it has none, as its child diverged or did not fit into memory: `failure` says why. In `intervals` are the 95%
+    intervals of what it uses, as far as there are any.
+    """
+
+    number: int
+    tokens: Tokens
+    used: Mapping[str, float]
+    quality: float | None
+    reward: float | None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    failure: str | None = None
+
+
+class Strategy(Protocol):
+    """Chooses candidates, and learns from what became of them. The same seed, told the same, asks the same."""
+
+    def ask(self, count: int) -> list[Tokens]:
+        """Return the next candidates to try."""
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Learn what became of the candidates that were asked for last, in their order."""
