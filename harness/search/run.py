@@ -68,6 +68,12 @@ def search(
     return tuple(done)
 
 
+def try_one(number: int, tokens: Tokens, quality: Quality, resources: Sequence[Resource], reward: Reward) -> Trial:
+    """Return what becomes of one candidate."""
+    ((_, used, intervals),) = _amounts(resources, [tokens])
+    return _tried(number, tokens, used, intervals, quality, reward, None)
+
+
 def _amounts(
     resources: Sequence[Resource], asked: Sequence[Tokens]
 ) -> list[tuple[Tokens, dict[str, float], dict[str, tuple[float, float]]]]:
