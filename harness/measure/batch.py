@@ -33,9 +33,9 @@ class Pace:
     between: int
 
 
-BLOCKS = Pace(models=64, rounds=2, chunk_ns=6_000_000, chunk_runs=3, warmup_ns=2_000_000, between=8)
-COLD_BLOCKS = Pace(models=32, rounds=1, chunk_ns=0, chunk_runs=4, warmup_ns=0, between=8)
-NETWORKS = Pace(models=8, rounds=4, chunk_ns=30_000_000, chunk_runs=3, warmup_ns=30_000_000, between=1)
+BLOCKS = Pace(models=64, rounds=2, chunk_ns=6_000_000, chunk_runs=3, warmup_ns=2_000_000, between=32)
+COLD_BLOCKS = Pace(models=32, rounds=1, chunk_ns=0, chunk_runs=4, warmup_ns=0, between=32)
+NETWORKS = Pace(models=8, rounds=4, chunk_ns=30_000_000, chunk_runs=3, warmup_ns=30_000_000, between=4)
 
 
 def subject_of(rig: Rig, model: Model, *, cold: bool) -> Subject:
