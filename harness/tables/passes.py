@@ -136,6 +136,7 @@ class Passes:
             try:
                 taken = take(self.rig, [task.model for task in batch], batch[0].pace, cold=batch[0].cold, timeout_s=_TIMEOUT_S)
             except (AgentError, *LOSSES) as error:
+                self.note(f"{len(batch)} models together: {error.message}")  # where the user wants an end, this raises
                 if isinstance(error, LOSSES) and not self.rig.session.alive():
                     losses += 1
                     if losses > MOST_LOSSES:

@@ -1,0 +1,183 @@
+"""The controller of Zoph and Le (2017): an LSTM that chooses a candidate token by token, each fed back as the next input.
+
+Skip connections are chosen at an anchor behind the other tokens of a layer, each by a sigmoid over what the controller remembers of the
+earlier layer's anchor and of this one's (their equation 3). A space without them, as MnasNet's, has softmaxes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.networks.space import Space, Tokens
+
+Tensor = Any
+"""A tensor of TensorFlow, which has no types."""
+
+UNITS, LAYERS = 35, 2
+SCALE = 0.08
+"""Weights begin uniform in plus or minus this (Zoph and Le 2017, section 4.1)."""
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the LSTM: a token by a softmax, or the anchor of a layer, whose skips are tokens in a row from `first`."""
+
+    first: int
+    options: int
+    skips: int = 0
+    anchors: tuple[int, ...] = ()
+
+
+def steps_of(space: Space) -> tuple[Step, ...]:
+    """Return the steps that choose a candidate. `anchors` are the numbers of the steps of earlier layers' anchors."""
+    steps: list[Step] = []
+    start = 0
+    for stage in space.stages:
+        anchors: list[int] = []
+        position = start + stage.head
+        steps += [Step(start, stage.positions[0].options)] * stage.head
+        for layer in range(stage.most if stage.per_layer else 1):
+            for choice in stage.choices:
+                steps.append(Step(position, len(choice.options)))
+                position += 1
+            if stage.skips:
+                steps.append(Step(position, 0, layer, tuple(anchors)))
+                anchors.append(len(steps) - 1)
+                position += layer
+        start += len(stage.positions)
+    return tuple(steps)
+
+
+def active(space: Space, tokens: Integers) -> npt.NDArray[np.bool_]:
+    """Return which tokens [candidates, positions] are of layers that are there."""
+    found = np.ones(tokens.shape, dtype=bool)
+    start = 0
+    for stage in space.stages:
+        end = start + len(stage.positions)
+        if stage.per_layer and stage.head:
+            counts = np.array([stage.active((option,)) for option in range(len(stage.layers))])
+            found[:, start:end] = np.arange(end - start) < counts[tokens[:, start]][:, None]
+        start = end
+    return found
+
+
+class Controller:
+    """Chooses candidates of a space, and tells how probable they were to be chosen. On the CPU: it is small."""
+
+    def __init__(self, space: Space, seed: int = 0, units: int = UNITS, layers: int = LAYERS) -> None:
+        """Make its weights from the seed; raises ConfigError where TensorFlow cannot be loaded."""
+        from harness.convert.worker import load_tensorflow
+
+        load_tensorflow()
+        import keras
+        import tensorflow as tf
+
+        self._tf = tf
+        self._space = space
+        self._steps = steps_of(space)
+        self._generator = np.random.default_rng(seed)
+        most = max(step.options for step in self._steps)
+        fresh = iter(range(seed * 1000, seed * 1000 + 1000))
+
+        def weight(*shape: int) -> Tensor:
+            return tf.Variable(tf.random.stateless_uniform(shape, (seed, next(fresh)), -SCALE, SCALE))
+
+        def uniform() -> Any:
+            return keras.initializers.RandomUniform(-SCALE, SCALE, seed=next(fresh))
+
+        self._cells = [
+            keras.layers.LSTMCell(units, kernel_initializer=uniform(), recurrent_initializer=uniform(), unit_forget_bias=False)
+            for _ in range(layers)
+        ]
+        for cell in self._cells:
+            cell.build((None, units))
+        self._units = units
+        # What follows a token is told by an embedding of its position and its value; that of an anchor has one value.
+        self._embedded = weight(len(self._steps), most, units)
+        self._first = weight(1, units)
+        self._softmax = weight(len(self._steps), units, most)
+        self._earlier, self._here, self._attention = weight(units, units), weight(units, units), weight(units, 1)
+        own = [self._embedded, self._first, self._softmax, self._earlier, self._here, self._attention]
+        self._told = tf.function(self._log_probabilities, reduce_retracing=True)
+        self.weights = [*own, *(each.value for cell in self._cells for each in cell.trainable_variables)]
+
+    def sample(self, count: int) -> list[Tokens]:
+        """Return candidates, chosen by the controller's probabilities."""
+        tokens = np.zeros((count, len(self._space.positions)), dtype=np.int64)
+
+        def drawn(step: Step, logits: Tensor) -> Tensor:
+            numbers = np.asarray(logits, dtype=np.float64)
+            if step.options:
+                # The largest of logits with Gumbel noise is drawn by their softmax.
+                chosen = (numbers + self._generator.gumbel(size=numbers.shape)).argmax(axis=1)
+                chosen[~active(self._space, tokens)[:, step.first]] = 0  # what is fed back must be what is told later on
+                tokens[:, step.first] = chosen
+            else:
+                chosen = (self._generator.random(numbers.shape) < 1 / (1 + np.exp(-numbers))).astype(np.int64)
+                tokens[:, step.first : step.first + step.skips] = chosen
+            return self._tf.constant(chosen)
+
+        with self._tf.device("CPU:0"):
+            self._run(count, drawn)
+        tokens[~active(self._space, tokens)] = 0
+        return [tuple(line) for line in tokens.tolist()]
+
+    def told(self, tokens: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+        """Return the logarithm of each candidate's probability [candidates] and the entropy of its choices [candidates].
+
+        Differentiable in `weights`. Tokens of layers that are not there take no part.
+        """
+        array = np.array(tokens, dtype=np.int64)
+        with self._tf.device("CPU:0"):
+            logs, entropies = self._told(self._tf.constant(array), self._tf.constant(active(self._space, array).astype(np.float32)))
+        return logs, entropies
+
+    def _log_probabilities(self, tokens: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        tf = self._tf
+        logs, entropies = [], []
+
+        def known(step: Step, logits: Tensor) -> Tensor:
+            places = slice(step.first, step.first + max(1, step.skips))
+            chosen = tokens[:, places]
+            if step.options:
+                log = tf.nn.log_softmax(logits)
+                probable = tf.gather(log, chosen, axis=1, batch_dims=1)
+                entropy = -tf.reduce_sum(tf.exp(log) * log, axis=1, keepdims=True)
+                chosen = chosen[:, 0]
+            else:
+                probable = tf.math.log_sigmoid((2 * tf.cast(chosen, tf.float32) - 1) * logits)
+                share = tf.sigmoid(logits)
+                entropy = -(share * tf.math.log_sigmoid(logits) + (1 - share) * tf.math.log_sigmoid(-logits))
+            logs.append(tf.reduce_sum(there[:, places] * probable, axis=1))
+            entropies.append(tf.reduce_sum(there[:, places] * entropy, axis=1))
+            return chosen
+
+        self._run(tf.shape(tokens)[0], known)
+        return tf.add_n(logs), tf.add_n(entropies)
+
+    def _run(self, count: Any, choose: Callable[[Step, Tensor], Tensor]) -> None:
+        """Go through the steps; `choose` is given each with its logits, and returns its tokens."""
+        tf = self._tf
+        states = [[tf.zeros((count, self._units))] * 2 for _ in self._cells]
+        value = tf.repeat(self._first, count, axis=0)
+        remembered: dict[int, Tensor] = {}
+        for number, step in enumerate(self._steps):
+            for index, cell in enumerate(self._cells):
+                value, states[index] = cell(value, states[index])
+            if step.options:
+                chosen = choose(step, (value @ self._softmax[number])[:, : step.options])
+                value = tf.gather(self._embedded[number], chosen)
+                continue
+            remembered[number] = value
+            if step.skips:
+                here = value @ self._here
+                before = [tf.tanh(remembered[anchor] @ self._earlier + here) @ self._attention for anchor in step.anchors]
+                choose(step, tf.concat(before, axis=1))
+            value = tf.repeat(self._embedded[number][:1], count, axis=0)

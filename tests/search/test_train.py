@@ -1,0 +1,127 @@
+"""Children that are really trained, on images that anyone can tell apart, and what becomes of those that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError
+from harness.search.data import DataSet, data_named, data_of
+from harness.search.run import ChildFailed
+from harness.search.train import Recipe, Trainer, adapted, train
+from tests.search.spaces import small
+
+QUICK = Recipe(epochs=4, batch=16, learning_rate=0.05, flip=False, pad=1)
+
+
+def stripes(count: int, classes: int = 3, size: int = 16, channels: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return noisy images whose brightest third tells their class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, count)
+    images = generator.integers(0, 100, (count, size, size, channels))
+    for image, label in zip(images, labels, strict=True):
+        image[:, label * size // classes : (label + 1) * size // classes] += 120
+    return images.astype(np.uint8), labels.astype(np.int64)
+
+
+def arrays(**changed: Any) -> dict[str, Any]:
+    (x_train, y_train), (x_test, y_test) = stripes(400), stripes(100, seed=1)
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test, **changed}
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSet:
+    return data_of("stripes", arrays())
+
+
+def test_a_tenth_is_held_out(data: DataSet) -> None:
+    assert [len(part[0]) for part in (data.train, data.validation, data.test)] == [360, 40, 100]
+    assert (data.shape, data.classes) == ((16, 16, 3), 3)
+
+
+def test_a_child_learns_and_the_same_seed_the_same(data: DataSet, tmp_path: Path) -> None:
+    trainer = Trainer(small("stages", tmp_path), data, QUICK)
+    tokens = (1, 1, 1, 0, 1, 0)
+    found = trainer(tokens)
+    assert found > 0.8
+    assert trainer(tokens) == found
+
+
+def test_a_trained_network_is_tested_at_the_end(data: DataSet, tmp_path: Path) -> None:
+    space = small("stages", tmp_path)
+    told: list[tuple[int, float]] = []
+    network = adapted(space.network((1, 1, 1, 0, 1, 0)), data)
+    found = train(network, data, QUICK, tested=True, each=lambda epoch, accuracy: told.append((epoch, accuracy)))
+    assert found.model.output_shape == (None, 3)
+    assert [accuracy for _, accuracy in told] == list(found.accuracies)
+    assert found.test_accuracy is not None
+    assert found.test_accuracy > 0.8
+
+
+def test_a_child_that_diverges_has_failed(data: DataSet, tmp_path: Path) -> None:
+    trainer = Trainer(small("stages", tmp_path), data, Recipe(epochs=2, batch=16, learning_rate=1e30))
+    with pytest.raises(ChildFailed, match="its loss is nan after epoch"):
+        trainer((0, 0, 0, 0, 0, 0))
+
+
+def test_images_are_brought_to_the_size_of_the_network(tmp_path: Path) -> None:
+    (x_train, y_train), (x_test, y_test) = stripes(100, size=24), stripes(40, size=24, seed=1)
+    data = data_of("large", {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
+    assert 0 <= Trainer(small("stages", tmp_path), data, Recipe(epochs=1, batch=16))((0, 0, 0, 0, 0, 0)) <= 1
+
+
+def test_data_come_from_a_file_or_a_folder(tmp_path: Path) -> None:
+    import keras
+
+    made = arrays()
+    np.savez(tmp_path / "stripes.npz", **made)
+    assert (data_named(str(tmp_path / "stripes.npz")).test[0] == made["x_test"]).all()
+    for part in ("train", "test"):
+        for index, (image, label) in enumerate(zip(made[f"x_{part}"][:30], made[f"y_{part}"][:30], strict=True)):
+            folder = tmp_path / "images" / part / f"class{label}"
+            folder.mkdir(parents=True, exist_ok=True)
+            keras.utils.save_img(folder / f"{index:03}.png", image, scale=False)
+    found = data_named(str(tmp_path / "images"))
+    assert (found.shape, found.classes, len(found.test[0])) == ((16, 16, 3), 3, 30)
+    assert sorted(image.tobytes() for image in found.test[0]) == sorted(image.tobytes() for image in made["x_test"][:30])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"x_train": np.zeros((400, 16, 16, 3), np.float32)}, "x_train is an array .* of float32"),
+        ({"x_test": np.zeros((100, 8, 8, 3), np.uint8)}, "x_test of \\(8, 8, 3\\)"),
+        ({"y_train": np.zeros(7, np.int64)}, "expected: 400 whole numbers|y_train is an array \\[7\\]"),
+        ({"y_test": np.full(100, 9)}, "y_test up to 9"),
+        ({"y_train": np.full(400, -1)}, "y_train is an array"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_one_error(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        data_of("bad", arrays(**changed))
+
+
+def test_files_that_hold_no_data_are_one_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", x_train=arrays()["x_train"])
+    np.savez(tmp_path / "pickled.npz", **{**arrays(), "y_test": np.array([{}], dtype=object)})
+    (tmp_path / "text.npz").write_text("no archive")
+    (tmp_path / "empty").mkdir()
+    for name, said in (
+        ("few.npz", "lacks y_train and x_test and y_test"),
+        ("pickled.npz", "cannot be read"),
+        ("text.npz", "cannot be read"),
+        ("missing.npz", "cannot read"),
+        ("empty", "has no folder train"),
+        ("cifar11", "'cifar11' is no data set"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            data_named(str(tmp_path / name) if "." in name or name == "empty" else name)
+
+
+def test_a_space_must_read_what_the_data_are(tmp_path: Path) -> None:
+    gray = data_of("gray", arrays(x_train=arrays()["x_train"][..., :1], x_test=arrays()["x_test"][..., :1]))
+    with pytest.raises(ConfigError, match="gray has images of 1 channels"):
+        Trainer(small("stages", tmp_path), gray, QUICK)
