@@ -10,15 +10,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import ConfigError
-
-if TYPE_CHECKING:
-    from harness.tables.predict import Predictions
 
 Floats = npt.NDArray[np.float64]
 Used = Mapping[str, npt.ArrayLike]
@@ -143,21 +139,20 @@ class Constrained(Reward):
         return np.where(excess > 0, -excess, quality)
 
 
-def at_quantile(predictions: Predictions, quantile: float) -> Floats:
+def at_quantile(latency_ms: Floats, interval_ms: Floats | None, quantile: float) -> Floats:
     """Return latencies in ms that candidates stay below with this probability: what a search that is averse to risk takes for theirs.
 
-    Raises ConfigError for predictions without intervals, and for no probability between 0 and 1.
+    Takes predictions [candidates] and the ends of their 95% intervals [candidates, 2]. Raises ConfigError without intervals, and for no
+    probability between 0 and 1.
     """
     from scipy.special import ndtri
 
-    from harness.measure.stats import normal
-
     if not 0 < quantile < 1:
         raise ConfigError(f"the quantile is {quantile}", "expected: a probability between 0 and 1")
-    if predictions.interval_ms is None:
+    if interval_ms is None:
         raise ConfigError("predictions without intervals have no quantiles", "calibrate the table: build it with random networks")
-    deviation_ms = (predictions.interval_ms[:, 1] - predictions.latency_ms) / normal()
-    return np.asarray(np.maximum(predictions.latency_ms + ndtri(quantile) * deviation_ms, np.finfo(float).tiny), dtype=np.float64)
+    deviation_ms = (interval_ms[:, 1] - latency_ms) / ndtri(0.975)
+    return np.asarray(np.maximum(latency_ms + ndtri(quantile) * deviation_ms, np.finfo(float).tiny), dtype=np.float64)
 
 
 def _end(used: Intervals, side: int) -> dict[str, npt.ArrayLike]:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.rewards import Absolute, Constrained, Reward, Weighted, at_quantile, hard
-from harness.tables.predict import Predictions
 
 T = {"latency_ms": 75.0}
 REWARDS = [Weighted(T), hard(T), Absolute(T), Constrained(T)]
@@ -60,10 +59,10 @@ def test_arrays_are_rewarded_as_numbers_are(reward: Reward) -> None:
 
 
 def test_a_search_may_be_averse_to_risk() -> None:
-    predictions = Predictions(np.array([20.0, 20.0]), np.array([[19.0, 21.0], [16.0, 24.0]]))
-    sure, unsure = at_quantile(predictions, 0.975)
+    latencies, intervals = np.array([20.0, 20.0]), np.array([[19.0, 21.0], [16.0, 24.0]])
+    sure, unsure = at_quantile(latencies, intervals, 0.975)
     assert (sure, unsure) == (pytest.approx(21), pytest.approx(24))
-    assert at_quantile(predictions, 0.5).tolist() == [20, 20]
+    assert at_quantile(latencies, intervals, 0.5).tolist() == [20, 20]
 
 
 @pytest.mark.parametrize(
@@ -75,8 +74,8 @@ def test_a_search_may_be_averse_to_risk() -> None:
         (lambda: Absolute(T, beta=0.0), "beta is 0"),
         (lambda: Weighted(T).of(0.5, {"size_bytes": 3.0}), "nobody tells"),
         (lambda: Weighted(T).of(0.5, {"latency_ms": [3.0, float("nan")]}), "no amount above 0"),
-        (lambda: at_quantile(Predictions(np.ones(1), None), 0.9), "without intervals"),
-        (lambda: at_quantile(Predictions(np.ones(1), np.ones((1, 2))), 1.0), "quantile is 1"),
+        (lambda: at_quantile(np.ones(1), None, 0.9), "without intervals"),
+        (lambda: at_quantile(np.ones(1), np.ones((1, 2)), 1.0), "quantile is 1"),
     ],
 )
 def test_nonsense_is_one_error(make: object, said: str) -> None:

@@ -10,13 +10,28 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import ConfigError, MissingBlock
+from harness.networks.blocks import block_costs
 from harness.tables.table import Calibrated, Origin, Row
 
 Floats = npt.NDArray[np.float64]
 
+
+def _of_weights(row: Row) -> float | None:
+    """Return the part of what cold runs take longer that goes to weights, by their share of the bytes that a block reads and writes.
+
+    In a network weights were pushed out of the caches since the last inference; what a block reads was only just written.
+    """
+    if row.cold_ms is None or row.block is None:
+        return None
+    output, costs = block_costs(row.block, row.inputs)
+    values = sum(map(math.prod, row.inputs)) + math.prod(output)
+    return (row.cold_ms - row.warm_ms) * costs.weights / (costs.weights + values)
+
+
 COLUMNS: dict[str, Callable[[Row], float | None]] = {
     "warm": lambda row: row.warm_ms,
     "penalty": lambda row: None if row.cold_ms is None else row.cold_ms - row.warm_ms,
+    "weights": _of_weights,
     "chain": lambda row: row.chain_ms,
 }
 """What is summed over the blocks of a network, in ms; None where a row does not tell."""
@@ -61,8 +76,10 @@ FORMS = {
     for form in (
         Form("sum", "sum of warm", "warm", ()),  # OFA's and ProxylessNAS's
         Form("cold_penalty", "sum of warm + beta x (cold - warm)", "warm", ("penalty",)),
+        Form("cold_weights", "sum of warm + beta x weights' share of (cold - warm)", "warm", ("weights",)),
         Form("affine", "a + b x sum of warm", None, (CONSTANT, "warm")),
         Form("chain", "a + b x sum of slopes of chains", None, (CONSTANT, "chain")),
+        Form("affine_weights", "a + b x sum of warm + c x weights' share of (cold - warm)", None, (CONSTANT, "warm", "weights")),
     )
 }
 """Forms by their names, those with fewer coefficients first."""
@@ -142,4 +159,4 @@ def _sums(column: str, networks: Sequence[Calibrated], rows: Mapping[str, Row]) 
     return np.array(sums)
 
 
-_MEASURED = {"warm": "warm latency", "penalty": "cold latency", "chain": "slope of chains"}
+_MEASURED = {"warm": "warm latency", "penalty": "cold latency", "weights": "cold latency of a known block", "chain": "slope of chains"}

@@ -39,8 +39,10 @@ def column(name: str) -> Callable[[Row], float]:
 TRUTHS: dict[str, tuple[Callable[[Row], float], float, tuple[float, ...]]] = {
     "sum": (column("warm"), 0.0, ()),
     "cold_penalty": (lambda row: column("warm")(row) + 0.4 * column("penalty")(row), 0.0, (0.4,)),
+    "cold_weights": (lambda row: column("warm")(row) + 0.6 * column("weights")(row), 0.0, (0.6,)),
     "affine": (lambda row: 1.1 * column("warm")(row), 0.5, (0.5, 1.1)),
     "chain": (lambda row: 1.2 * column("chain")(row), 0.3, (0.3, 1.2)),
+    "affine_weights": (lambda row: 1.1 * column("warm")(row) + 0.6 * column("weights")(row), -0.2, (-0.2, 1.1, 0.6)),
 }
 
 
@@ -105,7 +107,16 @@ def test_a_form_whose_numbers_were_not_measured_is_not_chosen(table: LatencyTabl
     assert why["cold_penalty"][0] is None
 
 
-@pytest.mark.parametrize(("count", "fitted"), [(1, set[str]()), (2, {"sum"}), (3, {"sum", "cold_penalty"}), (4, set(FORMS))])
+@pytest.mark.parametrize(
+    ("count", "fitted"),
+    [
+        (1, set[str]()),
+        (2, {"sum"}),
+        (3, {"sum", "cold_penalty", "cold_weights"}),
+        (4, set(FORMS) - {"affine_weights"}),
+        (5, set(FORMS)),
+    ],
+)
 def test_few_networks_fit_few_coefficients(table: LatencyTable, count: int, fitted: set[str]) -> None:
     networks = given.measured(table, NETWORKS, 0.02)[:count]
     if not fitted:
@@ -113,6 +124,14 @@ def test_few_networks_fit_few_coefficients(table: LatencyTable, count: int, fitt
             calibrate(table, networks)
         return
     assert {score.form for score in calibrate(table, networks).scores if score.mape is not None} == fitted
+
+
+def test_what_cold_runs_take_longer_goes_to_weights_by_their_share(table: LatencyTable) -> None:
+    row = next(row for row in table.rows if row.key == "dense-u1000-softmax@1280")
+    share = 1_280_000 / (1_280_000 + 1280 + 1000)
+    assert row.cold_ms is not None
+    assert column("weights")(row) == pytest.approx(share * (row.cold_ms - row.warm_ms), rel=1e-4)
+    assert COLUMNS["weights"](replace(row, block=None, key="foreign")) is None
 
 
 def test_networks_that_are_all_alike_fit_no_line(table: LatencyTable) -> None:
