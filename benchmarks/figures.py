@@ -39,6 +39,8 @@ _HELP = {
     "space": "the search space whose candidates are taken",
     "networks": "how many networks predictions are held against",
     "precision": "float32 or int8",
+    "seeds": "with how many seeds",
+    "trials": "how many candidates a search tries",
     "processes": "processes that a comparison counts",
     "truths": "processes that the truth is the median of",
 }
