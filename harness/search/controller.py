@@ -72,10 +72,10 @@ class Controller:
     """Chooses candidates of a space, and tells how probable they were to be chosen. On the CPU: it is small."""
 
     def __init__(self, space: Space, seed: int = 0, units: int = UNITS, layers: int = LAYERS) -> None:
-        """Make its weights from the seed; raises ConfigError where TensorFlow cannot be loaded."""
-        from harness.convert.worker import load_tensorflow
+        """Make its weights from the seed; raises ConfigError where Keras runs on another backend."""
+        from harness.search.backend import load_keras
 
-        load_tensorflow()
+        load_keras()
         import keras
         import tensorflow as tf
 

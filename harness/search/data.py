@@ -103,12 +103,12 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _read_folder(path: Path) -> dict[str, npt.NDArray[Any]]:
-    from harness.convert.worker import load_tensorflow
+    from harness.search.backend import load_keras
 
     parts = [path / name for name in ("train", "test")]
     if missing := [part for part in parts if not part.is_dir()]:
         raise ConfigError(f"{path} has no folder {missing[0].name}", "images lie in train/CLASS and test/CLASS")
-    load_tensorflow()
+    load_keras()
     import keras
 
     arrays: dict[str, npt.NDArray[Any]] = {}
@@ -139,9 +139,9 @@ def _size_of_first(folder: Path) -> tuple[int, int]:
 
 
 def _from_keras(name: str) -> dict[str, npt.NDArray[Any]]:
-    from harness.convert.worker import load_tensorflow
+    from harness.search.backend import load_keras
 
-    load_tensorflow()
+    load_keras()
     import keras
 
     try:

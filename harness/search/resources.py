@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Amounts:
-    """Amounts of a resource [candidates], and the ends of their 95% intervals [candidates, 2] where they are not exact."""
+    """Amounts of a resource [candidates], not a number where there is none, and the ends of their 95% intervals [candidates, 2] if any."""
 
     values: Floats
     intervals: Floats | None = None

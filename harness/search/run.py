@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,9 @@ def _tried(
     before: Trial | None,
 ) -> Trial:
     """Return the trial of a candidate, whose quality is that of an earlier one where there was one."""
+    if lost := [name for name, amount in used.items() if math.isnan(amount)]:
+        kept = {name: amount for name, amount in used.items() if name not in lost}
+        return Trial(number, tokens, kept, None, None, {}, f"no {' and '.join(lost)}: it could not be measured")
     failure = None if before is None else before.failure
     value = None if before is None else before.quality
     if before is None:

@@ -91,9 +91,9 @@ def train(
 
     Raises ChildFailed where its loss is no number, or it does not fit into memory.
     """
-    from harness.convert.worker import load_tensorflow
+    from harness.search.backend import load_keras
 
-    load_tensorflow()
+    load_keras()
     import keras
     import tensorflow as tf
 
