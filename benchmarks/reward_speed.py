@@ -25,10 +25,10 @@ def main() -> None:
     resource, reward = TableLatency(table_of(space, generator), space), Weighted({"latency_ms": T_MS})
 
     def batch_s() -> tuple[float, float]:
-        tokens = np.array([space.sample(generator) for _ in range(BATCH)])
+        first, second = (np.array([space.sample(generator) for _ in range(BATCH)]) for _ in range(2))
         qualities = np.array([generator.random() for _ in range(BATCH)])
-        predicted_s = figures.taken(lambda: resource.of(tokens))
-        return figures.taken(lambda: reward.of(qualities, {resource.name: resource.of(tokens).values})), predicted_s
+        predicted_s = figures.taken(lambda: resource.of(first))
+        return figures.taken(lambda: reward.of(qualities, {resource.name: resource.of(second).values})), predicted_s
 
     with figures.turn():
         batch_s()  # fills what is remembered
