@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     "path",
     type=click.Path(path_type=Path),
     metavar="TABLE",
-    help="Of a single device. Default: tables/SPACE-DEVICE-PRECISION.json in the results folder.",
+    help="Of a single device. Default: tables/NAME-DEVICE-PRECISION.json in the results folder.",
 )
 @click.option(
     "--precision", type=click.Choice(("float32", "int8")), default="float32", show_default=True, help="Number format of the models."
@@ -99,7 +101,7 @@ def build(
     if path is not None and len(chosen) > 1:
         raise click.UsageError("--output names one file: leave it out for several devices.")
     what = what_is_named(space, names)
-    called = "networks" if isinstance(what, list) else what.name
+    called = "-".join(filter(None, (_called(what), "widths" if widths else "", f"{threads}threads" if threads > 1 else "")))
     folder = (results_folder or found.results_dir) / "tables"
     targets = {device.name: path or folder / f"{called}-{device.name}-{precision}.json" for device in chosen}
     if path is None:
@@ -128,6 +130,16 @@ def build(
     with shown(by_device=True) as progress:
         made = build_on_each(chosen, measured, progress)
     _report(made, targets, as_json=as_json)
+
+
+def _called(what: Space | list[Network]) -> str:
+    """Return what a table of a space or of networks is called: one of other networks has another name."""
+    if not isinstance(what, list):
+        return what.name
+    if len(what) == 1:
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", what[0].name)
+    together = hashlib.sha256("".join(sorted(network.sha256 for network in what)).encode()).hexdigest()
+    return f"{len(what)}-networks-{together[:8]}"
 
 
 def _report(made: Mapping[str, LatencyTable | HarnessError], targets: Mapping[str, Path], *, as_json: bool) -> None:

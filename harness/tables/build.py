@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.convert.direct import DirectPrecision
@@ -26,7 +25,7 @@ from harness.tables.need import Needs, spend
 from harness.tables.passes import Passes, Task, passes_on
 from harness.tables.rows import Blocks, blocks_to_measure, rows_of, tasks_of
 from harness.tables.seen import noise_of, origin_of, reference_ns, seen_of
-from harness.tables.table import Calibrated, LatencyTable
+from harness.tables.table import Calibrated, LatencyTable, keys_of
 from harness.tables.widths import at_widths
 
 WARM_PASSES, COLD_PASSES, NETWORK_PASSES = 7, 2, 7
@@ -72,31 +71,36 @@ def build(
         models = models_of(blocks, precision)
         wholes = [network_model(network, precision) for network in networks]
         passes.acquire()
-        began = datetime.now(UTC)
         measured = blocks_to_measure(passes, models, precision, chains=chains)
         whole = [passes.task(model, NETWORKS) for model in wholes]
         if max_time_s is None:
             measure_blocks(passes, measured, whole)
         else:
             _measure_for(passes, measured, whole, what, max_time_s)
+        began = min(one.taken_at for task in [*tasks_of(measured), *whole] for one in task.repetitions)
         origin = origin_of(passes.rig, what, precision, began, reference_ns([one.warm for one in measured]))
         table = LatencyTable(origin, rows_of(measured, threads))
-        taken = [
-            Calibrated.of(network, seen_of(task, threads).latency / 1e6, measurement_id=task.benchmark)
-            for network, task in zip(networks, whole, strict=True)
-            if task.repetitions and not table.missing(network)
-        ]
         noise = noise_of(whole, threads)
-        known = [replace(one, repeatability=noise) for one in taken]
-        kept = known[: len(known) - held_out] if len(known) > held_out else known
+        entire = {row.key for row in table.rows if row.cold_ms is not None and (row.chain_ms is not None or not chains)}
+        known = {
+            network.sha256: Calibrated.of(network, seen_of(task, threads).latency / 1e6, noise, task.benchmark)
+            for network, task in zip(networks, whole, strict=True)
+            if task.repetitions and entire.issuperset(keys_of(network))
+        }
+        rest = list(known)[len(known) - max(0, min(held_out, len(known) - calibration)) :]
+        kept = [one for sha256, one in known.items() if sha256 not in rest]
         table.save(Path(path))  # what was measured is kept, also where what follows fails
         if len(kept) < LEAST_NETWORKS:
             passes.note(f"not calibrated: {len(kept)} networks are too few, {LEAST_NETWORKS} the least")
         else:
             table = replace(table, calibration=calibrate(table, kept))
             table.save(Path(path))
-        table = _judged(table, {one.name: one for one in networks}, known[len(kept) :], noise)
-        table.save(Path(path))
+        if rest:
+            predictions = table.predict_many([network for network in networks if network.sha256 in rest])
+            truth = tuple(known[sha256] for sha256 in rest)
+            error = judge(predictions, [one.measured_ms for one in truth], noise)
+            table = replace(table, held_out=replace(error, measured=truth))
+            table.save(Path(path))
         passes.finish([*tasks_of(measured), *whole])
     return table
 
@@ -135,11 +139,3 @@ def _measure_for(passes: Passes, measured: Sequence[Blocks], whole: Sequence[Tas
         generator = random.Random(plan.SEED)
         what = [what.network(what.sample(generator)) for _ in range(PREDICTED)]
     spend(passes, Needs(measured, what, passes.rig.threads), measured, whole, NETWORK_PASSES, began=began, time_s=time_s)
-
-
-def _judged(table: LatencyTable, networks: dict[str, Network], rest: Sequence[Calibrated], noise: float | None) -> LatencyTable:
-    """Return the table with its error on networks that had no part in its calibration."""
-    if not rest:
-        return table
-    predictions = table.predict_many([networks[one.name] for one in rest])
-    return replace(table, held_out=replace(judge(predictions, [one.measured_ms for one in rest], noise), measured=tuple(rest)))

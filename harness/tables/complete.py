@@ -14,25 +14,26 @@ from harness.tables.listing import blocks_of_networks, models_of
 from harness.tables.passes import passes_on
 from harness.tables.rows import blocks_to_measure, rows_of, tasks_of
 from harness.tables.seen import check_here, reference_ns, settings_of
-from harness.tables.table import LatencyTable
+from harness.tables.table import LatencyTable, keys_of
 
 
 def complete(
     table: LatencyTable,
     networks: Sequence[Network],
-    path: StrPath,
+    path: StrPath,  # that of the table's own file
     *,
     device: str | None = None,
     inventory: StrPath | None = None,
     results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> LatencyTable:
-    """Return the table with a row for each block of networks that had none, and write it to `path`; the same table where none is missing.
+    """Return the table with a row for each block of networks that had none, or too little in it for the form; write it to `path`.
 
-    They are measured as the others were, and given for the speed that the device had then. A call that was cut short is gone on with for
-    a day. Raises ConfigError where the device is not the one, or not set as, the table was measured on, and what a session raises.
+    Where none is missing that is the same table. They are measured as the others were, and given for the speed that the device had then.
+    A call that was cut short is gone on with for a day. Raises ConfigError where the device is not the one, or not set as, the table was
+    measured on, and what a session raises.
     """
-    missing = {key for network in networks for key in table.missing(network)}
+    missing = {key for network in networks for key in keys_of(network) if table.predictor.row(key) is None}
     if not missing:
         return table
     precision, threads = settings_of(table.origin)
@@ -45,7 +46,7 @@ def complete(
         measure_blocks(passes, measured)
         then_ns = table.origin.reference_ns
         slower = 1.0 if then_ns is None else reference_ns([one.warm for one in measured]) / then_ns
-        completed = table.with_rows(rows_of(measured, threads, slower))
+        completed = LatencyTable.load(path).with_rows(rows_of(measured, threads, slower))  # others may have added some meanwhile
         completed.save(Path(path))
         passes.finish(tasks_of(measured))
     return completed

@@ -45,10 +45,13 @@ class HalfWidth:
 
 
 def relative_spreads(rows: Mapping[str, Row]) -> dict[str, float]:
-    """Return the relative standard deviation of each row's warm latency, by its interval; of rows without one, the others' median."""
+    """Return the relative standard deviation of each row's warm latency, by its interval.
+
+    That of rows without one is the others' median as if they had as few processes.
+    """
     known = {key: _spread(row, row.interval_ms) for key, row in rows.items() if row.interval_ms is not None and row.warm_ms}
-    usual = float(np.median(list(known.values()))) if known else 0.0
-    return {key: known.get(key, usual) for key in rows}
+    usual = float(np.median([spread * max(1, rows[key].processes) ** 0.5 for key, spread in known.items()])) if known else 0.0
+    return {key: known[key] if key in known else usual / max(1, row.processes) ** 0.5 for key, row in rows.items()}
 
 
 def _spread(row: Row, interval_ms: tuple[float, float]) -> float:

@@ -90,11 +90,14 @@ def network_model(network: Network, precision: DirectPrecision) -> Model:
 
 
 def networks_of(what: Space | Sequence[Network], count: int, seed: int = plan.SEED) -> list[Network]:
-    """Return so many different random networks of a space; networks stand for themselves. Raises ConfigError where there are too few."""
+    """Return so many different random networks of a space; networks stand for themselves, each once.
+
+    Raises ConfigError where there are too few.
+    """
     if not isinstance(what, Space):
         if not what:
             raise ConfigError("no networks to take blocks from", "harness table build --network FILE")
-        return list(what)
+        return list({network.sha256: network for network in what}.values())
     generator = random.Random(seed)
     found: dict[str, Network] = {}
     for _ in range(_TRIES * count):

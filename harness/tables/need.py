@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.networks.network import Network
+from harness.tables.listing import COPIES
 from harness.tables.passes import Passes, Task
 from harness.tables.rows import Blocks
 from harness.tables.seen import seen_of
@@ -33,12 +34,14 @@ class Needs:
         self._seen: dict[int, tuple[int, float, float]] = {}
         self._weights: dict[int, float] = {}
         shares = self._shares(measured, networks)
+        least = min(shares.values(), default=1.0)
         for one in measured:
-            share = shares[one.warm.benchmark]
+            # A block that no network has, such as one at another width, counts as the least of those that networks have.
+            share = shares.get(one.warm.benchmark, least)
             self._weights[one.warm.benchmark] = share * (1 - PENALTY) ** 2
             self._weights[one.cold.benchmark] = share * PENALTY**2
             if one.chain is not None:
-                self._weights[one.chain.benchmark] = share
+                self._weights[one.chain.benchmark] = share / (COPIES - 1) ** 2
 
     def of(self, tasks: Sequence[Task]) -> list[float]:
         """Return it of tasks of one kind, of which each has a repetition."""
@@ -81,10 +84,7 @@ def spend(
     Of whole networks, by which predictions are calibrated and judged, `whole_passes` passes are spread over that time.
     """
     chains = [one.chain for one in measured if one.chain is not None]
-    kinds = [
-        [task for task in kind if task.repetitions and not task.failed]
-        for kind in ([one.warm for one in measured], [one.cold for one in measured], chains)
-    ]
+    kinds = ([one.warm for one in measured], [one.cold for one in measured], chains)
 
     def told(_: int) -> None:
         passes.tell(round(min(time.monotonic() - began, time_s)), round(time_s))
@@ -93,7 +93,8 @@ def spend(
         if late := [task for task in whole if not task.failed and len(task.repetitions) < whole_passes * spent_s / time_s]:
             passes.take(late[: late[0].pace.models], told)
             continue
-        batches = [_neediest(passes, tasks, needs) for tasks in kinds if tasks]
+        able = [[task for task in kind if task.repetitions and not task.failed] for kind in kinds]
+        batches = [_neediest(passes, tasks, needs) for tasks in able if tasks]
         if not batches:
             return
         passes.take(max(batches, key=lambda batch: batch[0])[1], told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Hashable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -71,7 +72,7 @@ def _row(name: object, entry: object, flavour: Flavour) -> Row:
 
 
 def _number(key: str, value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not (math.isfinite(value) and value >= 0):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max:
         raise ConfigError(f"{key} is {value!r}", "expected: a finite number from 0 on")
     return float(value)
 

@@ -75,10 +75,10 @@ class Passes:
         """Tell what concerns no model."""
         self._progress(Progress.of_device(self.rig.device.name, "waiting", text))
 
-    def task(self, model: Model, pace: Pace, *, cold: bool = False) -> Task:
-        """Return the task of a model: that of a build that was cut short, or a new one. Only who holds the lease may ask."""
+    def task(self, model: Model, pace: Pace, *, cold: bool = False, fresh: bool = False) -> Task:
+        """Return the task of a model: that of a build that was cut short, or a `fresh` one. Only who holds the lease may ask."""
         store, subject = self.rig.store, subject_of(self.rig, model, cold=cold)
-        benchmark = store.unfinished(subject, since=datetime.now(UTC) - RESUMED_WITHIN)
+        benchmark = None if fresh else store.unfinished(subject, since=datetime.now(UTC) - RESUMED_WITHIN)
         if benchmark is None or benchmark in self._taken_up:
             provenance = self.rig.provenance(model, plan.RunConfig(threads=self.rig.threads, cold=cold))
             benchmark = store.start_benchmark(self.rig.stored_session, subject, provenance)

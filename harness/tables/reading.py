@@ -79,7 +79,8 @@ def _value(hint: Any, value: Any, what: str) -> Any:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and -sys.float_info.max <= value <= sys.float_info.max
         return float(_checked(fits, value, what, "a finite number"))
     if hint is int:
-        return _checked(isinstance(value, int) and not isinstance(value, bool), value, what, "a whole number")
+        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        return _checked(fits, value, what, "a whole number")
     assert hint is str, hint
     return _checked(isinstance(value, str), value, what, "a text")
 

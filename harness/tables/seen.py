@@ -57,7 +57,8 @@ def seen_of(task: Task, threads: int) -> Seen:
     spread = interval = None
     if count > 1:
         without = [quickest([*processes[:index], *processes[index + 1 :]]) for index in range(count)]
-        spread = (count - 1) * float(np.std(without))  # the jackknife's standard error, times the root of the count
+        # The jackknife's standard error, times the root of the count: of a mean it would be the standard deviation.
+        spread = math.sqrt(count * (count - 1)) * float(np.std(without))
     if spread is not None and count >= _LEAST:
         half = student(count - 1) * spread / math.sqrt(count)
         interval = latency - half, latency + half

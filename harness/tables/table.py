@@ -223,10 +223,12 @@ class LatencyTable:
     def with_rows(self, rows: Iterable[Row]) -> LatencyTable:
         """Return the table with rows added, or put in place of those of the same key.
 
-        The calibration and the held-out error stay only where no row is replaced: they speak for the rows that they were found with.
+        The calibration and the held-out error stay only where none of their networks' rows is replaced: they were found with those.
         """
         new = {row.key: row for row in rows}
-        kept = all(self.by_key.get(key, row) == row for key, row in new.items())
+        networks = (*(self.calibration.networks if self.calibration else ()), *(self.held_out.measured if self.held_out else ()))
+        found_with = {key for network in networks for key in network.keys}
+        kept = all(self.by_key.get(key, row) == row for key, row in new.items() if key in found_with or not networks)
         together = tuple((self.by_key | new).values())
         if kept:
             return replace(self, rows=together)

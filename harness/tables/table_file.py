@@ -78,6 +78,8 @@ def parse_table(text: str, path: Path) -> LatencyTable:
         raise ConfigError(f"{path}:{error.lineno}: the file {what}: {error.msg}", _AGAIN) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", error.hint) from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets in brackets
+        raise ConfigError(f"{path} cannot be read: {error}", _AGAIN) from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ConfigError(f"{path} is no latency table: its format is not {FORMAT!r}", "`harness table import` reads those of other tools")
     version = data.get("version")

@@ -70,7 +70,7 @@ def validate(
         check_here(origin, passes.rig)
         models = [network_model(network, precision) for network in chosen]
         passes.acquire()
-        tasks = [passes.task(model, NETWORKS) for model in models]
+        tasks = [passes.task(model, NETWORKS, fresh=True) for model in models]
         passes.run(((tasks, PASSES),))
         passes.finish(tasks)
         kept = [index for index, task in enumerate(tasks) if task.repetitions]

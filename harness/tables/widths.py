@@ -33,11 +33,13 @@ def with_width(block: Block, width: int) -> Block:
 
 
 def at_widths(networks: Iterable[Network], shares: Sequence[float]) -> tuple[Placed, ...]:
-    """Return every block that takes time at these shares of its channels, in multiples of 8.
+    """Return every block that takes time as it is and at these shares of its channels, in multiples of 8.
 
     Blocks that differ in channels alone are one grid: each width of an input with each of an output. What a network reads and what it
     tells, such as colours and classes, keep their widths. Blocks that read several others are left out.
     """
+    if not shares:
+        return ()
     grids: dict[tuple[Block, Shape], tuple[set[int], set[int]]] = {}
     for network in networks:
         last = max((position for position, block in enumerate(network.blocks) if width_field(block)), default=-1)
@@ -55,4 +57,4 @@ def at_widths(networks: Iterable[Network], shares: Sequence[float]) -> tuple[Pla
 
 
 def _scaled(channels: int, shares: Sequence[float]) -> set[int]:
-    return {divisible(share * channels) for share in shares}
+    return {channels, *(divisible(share * channels) for share in shares)}

@@ -10,6 +10,7 @@ import pytest
 from harness.measure.batch import BLOCKS
 from harness.measure.plan import batch_schedule
 from harness.measure.samples import REFERENCES, TimedRepetition
+from harness.tables import seen
 from harness.tables.passes import Task
 from harness.tables.seen import noise_of, reference_ns, seen_of
 from tests.measure.test_stats_given import chunk, repetition
@@ -43,10 +44,17 @@ def test_others_do_not_move_what_the_quickest_runs_say(calm: float) -> None:
 def test_an_interval_needs_three_processes() -> None:
     assert seen_of(task(1), 1).spread is None
     assert seen_of(task(2), 1).interval is None
-    seen = seen_of(task(7), 1)
-    assert seen.interval is not None
-    assert seen.interval[0] < seen.latency < seen.interval[1]
-    assert seen.samples == 140
+    found = seen_of(task(7), 1)
+    assert found.interval is not None
+    assert found.interval[0] < found.latency < found.interval[1]
+    assert found.samples == 140
+
+
+def test_the_spread_of_a_mean_would_be_the_standard_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "quickest", lambda processes: float(np.mean([each.mean() for each in processes])))
+    found = task(7)
+    means = [np.mean([chunk.wall_ns for chunk in one.data.chunks if chunk.model == REFERENCES]) for one in found.repetitions]
+    assert seen_of(found, 1).spread == pytest.approx(np.std(means, ddof=1))
 
 
 def test_the_noise_of_measurements_is_how_far_they_lie_apart() -> None:

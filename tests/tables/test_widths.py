@@ -9,6 +9,7 @@ import numpy as np
 from harness.networks.blocks import block_key
 from harness.networks.named import network_named
 from harness.tables.channels import ChannelLatency
+from harness.tables.listing import blocks_of_networks
 from harness.tables.widths import at_widths, width_of, with_width
 from tests.tables import given
 
@@ -24,6 +25,17 @@ def test_each_width_of_the_input_stands_with_each_of_the_output() -> None:
         for two in (16, 24, 32):
             if one != 24 or two != width_of(block):
                 assert block_key(with_width(block, two), ((*shape[:-1], one),)) in found
+
+
+def test_a_network_s_own_widths_are_on_the_grid_whatever_the_shares() -> None:
+    for name in ("mobilenet_v2", "lenet_300_100", "lenet_5", "nasnet_a_mobile"):
+        network = network_named(name)
+        every = (*at_widths([network], (0.5, 0.75)), *blocks_of_networks([network]))
+        table = given.table({block_key(*placed): placed for placed in every}.values())
+        for position, block in enumerate(network.blocks):
+            inputs = network.inputs_of(position)
+            if width_of(block) and len(inputs) == 1 and position < len(network.blocks) - 1 and inputs[0] != network.input:
+                assert ChannelLatency.of(table, block, inputs).latency_ms(inputs[0][-1], width_of(block)) > 0
 
 
 def test_colours_and_classes_keep_their_number() -> None:
