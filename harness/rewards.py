@@ -20,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 Used = Mapping[str, npt.ArrayLike]
 Intervals = Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]
 
+_LEAST = 0.01
+"""No amount is taken for less than this share of what is known of it: a power of next to nothing would be worth more than all else."""
+
 
 @dataclass(frozen=True)
 class Reward(ABC):
@@ -41,11 +44,16 @@ class Reward(ABC):
 
     def interval(self, quality: npt.ArrayLike, used: Intervals) -> tuple[Floats, Floats]:
         """Return the least and the largest rewards of candidates that use something between the ends of these intervals."""
-        ends = {name: (self._share(name, _end(used, 0)), self._share(name, _end(used, 1))) for name in self.targets}
+        ends = {name: self._ends(name, used) for name in self.targets}
         known = np.asarray(quality, dtype=np.float64)
         worst = {name: self._worst(*pair) for name, pair in ends.items()}
         best = {name: self._best(*pair) for name, pair in ends.items()}
         return self._of(known, worst), self._of(known, best)
+
+    def _ends(self, name: str, used: Intervals) -> tuple[Floats, Floats]:
+        high = self._share(name, {each: ends[1] for each, ends in used.items()})
+        low = np.asarray(used[name][0], dtype=np.float64) / self.targets[name]
+        return np.maximum(low, _LEAST * high), high  # a noisy amount's interval may reach below 0
 
     def _share(self, name: str, used: Used) -> Floats:
         if name not in used:
@@ -91,6 +99,8 @@ class Weighted(Reward):
                 )
 
     def _of(self, quality: Floats, shares: Mapping[str, Floats]) -> Floats:
+        if (quality < 0).any():
+            raise ConfigError(f"a quality of {quality.min():g}", "a product rewards slow candidates then: give a quality of 0 or more")
         reward = quality
         for share in shares.values():
             reward = reward * share ** np.where(share <= 1, self.alpha, self.beta)
@@ -152,8 +162,4 @@ def at_quantile(latency_ms: Floats, interval_ms: Floats | None, quantile: float)
     if interval_ms is None:
         raise ConfigError("predictions without intervals have no quantiles", "calibrate the table: build it with random networks")
     deviation_ms = (interval_ms[:, 1] - latency_ms) / ndtri(0.975)
-    return np.asarray(np.maximum(latency_ms + ndtri(quantile) * deviation_ms, np.finfo(float).tiny), dtype=np.float64)
-
-
-def _end(used: Intervals, side: int) -> dict[str, npt.ArrayLike]:
-    return {name: ends[side] for name, ends in used.items()}
+    return np.asarray(np.maximum(latency_ms + ndtri(quantile) * deviation_ms, _LEAST * latency_ms), dtype=np.float64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +100,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: file[name] for name in ARRAYS if name in file}
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}", "give a .npz file with images and labels") from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ConfigError(f"{path} cannot be read: {error}", f"it must hold {', '.join(ARRAYS)} as plain arrays") from None
 
 
@@ -110,18 +112,21 @@ def _read_folder(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise ConfigError(f"{path} has no folder {missing[0].name}", "images lie in train/CLASS and test/CLASS")
     load_keras()
     import keras
+    import tensorflow as tf
 
     arrays: dict[str, npt.NDArray[Any]] = {}
+    names, others = (sorted(entry.name for entry in part.iterdir() if entry.is_dir()) for part in parts)
+    if names != others:
+        raise ConfigError(f"{path}: train/ has the classes {', '.join(names)}, test/ {', '.join(others)}", "give both the same folders")
     for part in parts:
-        names = sorted(entry.name for entry in part.iterdir() if entry.is_dir())
-        size = _size_of_first(part)
         try:
+            size = _size_of_first(parts[0])
             found = keras.utils.image_dataset_from_directory(
                 part, labels="inferred", class_names=names, image_size=size, batch_size=None, shuffle=False, verbose=False
             )
-        except ValueError as error:
+            pairs = list(found.as_numpy_iterator())
+        except (ValueError, OSError, tf.errors.OpError) as error:
             raise ConfigError(f"{part} cannot be read: {error}", "images lie in train/CLASS and test/CLASS") from None
-        pairs = list(found.as_numpy_iterator())
         arrays[f"x_{part.name}"] = np.stack([image for image, _ in pairs]).round().astype(np.uint8)
         arrays[f"y_{part.name}"] = np.array([label for _, label in pairs], dtype=np.int64)
     return arrays

@@ -44,12 +44,18 @@ class Log:
             os.fsync(file.fileno())
 
     def _load(self, path: Path, settings: Mapping[str, Any]) -> None:
-        text = path.read_text(encoding="utf-8")
+        hint = "name another folder, or remove the file"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is no log of a search: {error}", hint) from None
         whole = text[: text.rfind("\n") + 1]  # a killed search may have left half a line
+        if whole == "" and not json.dumps(dict(settings)).startswith(text):
+            raise ConfigError(f"{path} is no log of a search: it has no line", hint)
         try:
             found, *lines = [json.loads(line) for line in whole.splitlines()] or [None]
         except json.JSONDecodeError as error:
-            raise ConfigError(f"{path} is no log of a search: {error.msg}", "name another folder, or remove the file") from None
+            raise ConfigError(f"{path} is no log of a search: {error.msg}", hint) from None
         if whole == "":
             os.truncate(path, 0)
             self._append(dict(settings))

@@ -49,35 +49,44 @@ class OptunaSearch:
                 self.study.tell(asked, state=optuna.trial.TrialState.FAIL)
                 continue
             amounts = {"reward": trial.reward, "quality": trial.quality, **trial.used}
+            if untold := [name for name in self._objectives if name not in amounts]:
+                raise ConfigError(f"{', '.join(untold)} is to be searched for, but nobody tells it", f"told: {', '.join(amounts)}")
             self.study.tell(asked, [amounts[name] for name in self._objectives])
 
 
 def suggested(space: Space, trial: optuna.Trial) -> Tokens:
-    """Return the candidate that a trial of Optuna suggests: a categorical parameter for each choice that is there."""
+    """Return the candidate that a trial of Optuna suggests, a categorical parameter for each choice.
+
+    Choices of layers that are not there are suggested too, and not taken: a sampler that crosses candidates inherits what all of them have.
+    """
     tokens: list[int] = []
     for number, stage in enumerate(space.stages):
         part: list[int] = []
         for position in stage.positions:
-            if len(part) < (1 if stage.head and not part else stage.active(part)):
-                name = f"stage {number + 1}{position.where}: {position.name}"
-                part.append(int(trial.suggest_categorical(name, list(range(position.options)))))
-            else:
-                part.append(0)
-        tokens += part
+            name = f"stage {number + 1}{position.where}: {position.name}"
+            part.append(int(trial.suggest_categorical(name, list(range(position.options)))))
+        active = stage.active(part)
+        tokens += part[:active] + [0] * (len(part) - active)
     return space.checked(tokens)
 
 
 def optuna_objective(space: Space, quality: Quality, resources: Sequence[Resource], reward: Reward) -> Callable[[optuna.Trial], float]:
     """Return the objective of a study to maximize: the reward of the candidate that a trial suggests.
 
-    What it uses, its quality and its text stand in the trial's user attributes. A child that failed prunes its trial.
+    What it uses, its quality and its text stand in the trial's user attributes. A child that failed prunes its trial; a candidate that
+    comes again is what it was. Raises ConfigError in a study that minimizes.
     """
+    known: dict[Tokens, Trial] = {}
 
     def objective(trial: optuna.Trial) -> float:
         import optuna
 
+        if trial.study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
+            raise ConfigError("the study does not maximize one number", 'optuna.create_study(direction="maximize")')
         tokens = suggested(space, trial)
-        found = try_one(trial.number, tokens, quality, resources, reward)
+        if tokens not in known:
+            known[tokens] = try_one(trial.number, tokens, quality, resources, reward)
+        found = known[tokens]
         trial.set_user_attr("candidate", space.encode(tokens))
         for name, amount in found.used.items():
             trial.set_user_attr(name, amount)

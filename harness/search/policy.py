@@ -10,19 +10,23 @@ from harness.networks.space import Space, Tokens
 from harness.search.controller import Controller
 from harness.search.trial import Trial
 
+_MOST = 5.0
+"""Spreads that an advantage counts for at most."""
+
 
 class Reinforce:
     """REINFORCE with a moving average of rewards as its baseline (Zoph and Le 2017, section 3.2), by Adam."""
 
     def __init__(self, space: Space, seed: int = 0, *, learning_rate: float = 0.0006, decay: float = 0.95, entropy: float = 0.0) -> None:
         """Take the learning rate, the share of the baseline that stays at each batch, and what a nat of entropy is worth."""
+        self._controller = Controller(space, seed)
         import keras
 
-        self._controller = Controller(space, seed)
         self._optimizer = keras.optimizers.Adam(learning_rate)
         self._decay = decay
         self._entropy = entropy
         self._baseline: float | None = None
+        self._spread = 0.0
 
     def ask(self, count: int) -> list[Tokens]:
         """Return candidates that the controller draws."""
@@ -35,8 +39,10 @@ class Reinforce:
             return
         tokens, rewards = [one for one, _ in earned], np.array([reward for _, reward in earned], dtype=np.float32)
         mean = float(rewards.mean())
-        self._baseline = mean if self._baseline is None else self._decay * self._baseline + (1 - self._decay) * mean
-        self._learn(tokens, rewards - np.float32(self._baseline))
+        before = mean if self._baseline is None else self._baseline  # of the candidates before these
+        self._baseline = self._decay * before + (1 - self._decay) * mean
+        self._spread = max(self._decay * self._spread, float(rewards.std()))
+        self._learn(tokens, rewards - np.float32(before))
 
     def _learn(self, tokens: Sequence[Tokens], advantages: np.ndarray) -> None:
         import tensorflow as tf
@@ -74,7 +80,10 @@ class Ppo(Reinforce):
     def _learn(self, tokens: Sequence[Tokens], advantages: np.ndarray) -> None:
         import tensorflow as tf
 
-        scaled = advantages / (advantages.std() + 1e-8)
+        if not self._spread:
+            return  # whatever was drawn so far earned the same
+        # Rewards that happen to be alike in one batch teach no more than their usual spread lets them.
+        scaled = np.clip(advantages / np.float32(self._spread), -_MOST, _MOST)
         before = tf.stop_gradient(self._controller.told(tokens)[0])
         for _ in range(self._epochs):
             with tf.GradientTape() as tape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.rewards import Reward
 from harness.search.log import Log
 from harness.search.resources import Resource
 from harness.search.trial import Strategy, Trial
+from harness.tables.reading import plain
 
 Quality = Callable[[Tokens], float]
 """Returns how good a candidate is, such as its accuracy from 0 to 1; raises ChildFailed where it has no quality."""
@@ -42,12 +44,17 @@ def search(
     """Return all trials, in batches that the strategy learns from: as many as are asked for, the last batch whole.
 
     What stands in the file `log` is not evaluated again: the strategy, which must be new and of the same seed, is told it, and the search
-    goes on behind it; `settings` are what the file must have been made with. A candidate that comes again keeps its quality. Raises
-    ConfigError for another search's log, MissingBlock where a table lacks a block, and what the resources raise.
+    goes on behind it; `settings` are what else the file must have been made with. A candidate that comes again is what it was. Raises
+    ConfigError for another search's log and where nobody tells what has a target, MissingBlock where a table lacks a block, and what the
+    resources raise.
     """
-    kept = Log(None if log is None else Path(log), settings or {})
+    names = [resource.name for resource in resources]
+    if untold := [name for name in reward.targets if name not in names]:
+        raise ConfigError(f"{', '.join(untold)} has a target, but no resource tells it", f"told: {', '.join(names) or 'nothing'}")
+    own = {"batch": batch, "resources": names, "reward": {"kind": type(reward).__name__, **plain(reward)}}
+    kept = Log(None if log is None else Path(log), {**own, **(settings or {})})
     known = list(kept.trials)
-    qualities = {trial.tokens: trial for trial in known}
+    before = {trial.tokens: trial for trial in known if set(trial.used) == set(names)}
     done: list[Trial] = []
     while len(done) < trials:
         asked = strategy.ask(batch)
@@ -56,11 +63,17 @@ def search(
             raise ConfigError(
                 f"{log}: the strategy asks for other candidates than it did", "its version or its seed is another: name another folder"
             )
-        amounts = _amounts(resources, asked[len(told) :])
-        for tokens, used, intervals in amounts:
-            trial = _tried(len(done) + len(told), tokens, used, intervals, quality, reward, qualities.get(tokens))
+        rest = asked[len(told) :]
+        amounts = _amounts(resources, [tokens for tokens in dict.fromkeys(rest) if tokens not in before])
+        for tokens in rest:
+            number = len(done) + len(told)
+            if tokens in before:
+                trial = replace(before[tokens], number=number)
+            else:
+                trial = _tried(number, tokens, *amounts[tokens], quality, reward)
+            if set(trial.used) == set(names):
+                before[tokens] = trial
             kept.add(trial)
-            qualities[tokens] = trial
             told.append(trial)
             if progress is not None:
                 progress(trial)
@@ -71,21 +84,19 @@ def search(
 
 def try_one(number: int, tokens: Tokens, quality: Quality, resources: Sequence[Resource], reward: Reward) -> Trial:
     """Return what becomes of one candidate."""
-    ((_, used, intervals),) = _amounts(resources, [tokens])
-    return _tried(number, tokens, used, intervals, quality, reward, None)
+    return _tried(number, tokens, *_amounts(resources, [tokens])[tokens], quality, reward)
 
 
 def _amounts(
     resources: Sequence[Resource], asked: Sequence[Tokens]
-) -> list[tuple[Tokens, dict[str, float], dict[str, tuple[float, float]]]]:
-    """Return each candidate with what it uses, and the intervals of that."""
+) -> dict[Tokens, tuple[dict[str, float], dict[str, tuple[float, float]]]]:
+    """Return what each candidate uses, and the intervals of that."""
     if not asked:
-        return []
+        return {}
     array = np.array(asked, dtype=np.int64)
     found = {resource.name: resource.of(array) for resource in resources}
-    return [
-        (
-            tokens,
+    return {
+        tokens: (
             {name: float(amounts.values[row]) for name, amounts in found.items()},
             {
                 name: (float(amounts.intervals[row, 0]), float(amounts.intervals[row, 1]))
@@ -94,7 +105,7 @@ def _amounts(
             },
         )
         for row, tokens in enumerate(asked)
-    ]
+    }
 
 
 def _tried(
@@ -104,18 +115,15 @@ def _tried(
     intervals: dict[str, tuple[float, float]],
     quality: Quality,
     reward: Reward,
-    before: Trial | None,
 ) -> Trial:
-    """Return the trial of a candidate, whose quality is that of an earlier one where there was one."""
+    """Return the trial of a candidate."""
     if lost := [name for name, amount in used.items() if math.isnan(amount)]:
         kept = {name: amount for name, amount in used.items() if name not in lost}
         return Trial(number, tokens, kept, None, None, {}, f"no {' and '.join(lost)}: it could not be measured")
-    failure = None if before is None else before.failure
-    value = None if before is None else before.quality
-    if before is None:
-        try:
-            value = float(quality(tokens))
-        except ChildFailed as error:
-            failure = str(error)
-    earned = None if value is None else float(reward.of(value, used))
-    return Trial(number, tokens, used, value, earned, intervals, failure)
+    try:
+        value = float(quality(tokens))
+    except ChildFailed as error:
+        return Trial(number, tokens, used, None, None, intervals, str(error))
+    if not math.isfinite(value):
+        return Trial(number, tokens, used, None, None, intervals, f"its quality is {value}")
+    return Trial(number, tokens, used, value, float(reward.of(value, used)), intervals)

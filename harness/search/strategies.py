@@ -51,5 +51,5 @@ class RegularizedEvolution:
         if self._random or not self._population:
             self._random = max(0, self._random - 1)
             return self._space.sample(self._generator)
-        drawn = self._generator.sample(self._population, min(self._sample, len(self._population)))
-        return self._space.mutate(max(drawn)[1], self._generator)
+        drawn = self._generator.choices(self._population, k=self._sample)  # with replacement, as there
+        return self._space.mutate(max(drawn, key=lambda one: one[0])[1], self._generator)

@@ -72,6 +72,8 @@ def adapted(network: Network, data: DataSet) -> Network:
     *rest, last = network.blocks
     if not isinstance(last, DenseLayer):
         raise ConfigError(f"{network.name} does not end in a dense layer, which tells classes", "give it one in its head")
+    if last.activation != "softmax":
+        raise ConfigError(f"{network.name} ends in {last.activation}, not in probabilities", "give its last layer the activation softmax")
     if network.input[-1] != data.shape[-1]:
         what = f"{data.name} has images of {data.shape[-1]} channels, {network.name} reads {network.input[-1]}"
         raise ConfigError(what, "give the space's input as many")
@@ -101,7 +103,6 @@ def train(
 
     keras.backend.clear_session(free_memory=True)
     keras.utils.set_random_seed(seed)
-    model = build_keras(network, seed=seed)
     steps = math.ceil(len(data.train[0]) / recipe.batch)
     optimizer = keras.optimizers.SGD(
         keras.optimizers.schedules.CosineDecay(
@@ -111,7 +112,7 @@ def train(
         nesterov=True,
         weight_decay=recipe.weight_decay,
     )
-    model.compile(optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing), metrics=["accuracy"])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     accuracies: list[float] = []
 
     def ended(epoch: int, logs: dict[str, float]) -> None:
@@ -122,6 +123,8 @@ def train(
             each(epoch + 1, accuracies[-1])
 
     try:
+        model = build_keras(network, seed=seed)
+        model.compile(optimizer, loss, metrics=["accuracy"])
         model.fit(
             fed(data.train, data.classes, network.input, recipe, seed=seed),
             validation_data=fed(data.validation, data.classes, network.input, recipe),

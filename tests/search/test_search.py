@@ -124,7 +124,11 @@ def test_a_candidate_that_comes_again_is_not_evaluated_again(space: Space) -> No
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"seed": 1}, "asks for other candidates"), ({"settings": {"batch": 1}}, "has other settings: batch None, not 1")],
+    [
+        ({"seed": 1}, "asks for other candidates"),
+        ({"batch": 8}, "has other settings: batch 16, not 8"),
+        ({"settings": {"data": "cifar10"}}, "has other settings: data None, not cifar10"),
+    ],
 )
 def test_a_log_of_another_search_is_refused(
     space: Space, table: LatencyTable, tmp_path: Path, change: dict[str, object], said: str
@@ -134,10 +138,28 @@ def test_a_log_of_another_search_is_refused(
         run(space, table, "random", trials=16, log=tmp_path / "trials.jsonl", **change)  # type: ignore[arg-type]
 
 
+def test_another_target_is_another_search(space: Space, tmp_path: Path) -> None:
+    def run(target: float) -> None:
+        search(RandomSearch(space), quality, [MultAdds(space)], Weighted({"mult_adds": target}), trials=16, log=tmp_path / "log")
+
+    run(1e8)
+    with pytest.raises(ConfigError, match="has other settings: reward"):
+        run(1e6)
+    with pytest.raises(ConfigError, match="latency_ms has a target, but no resource tells it"):
+        search(RandomSearch(space), quality, [MultAdds(space)], Weighted({"latency_ms": 1.0}), trials=16)
+
+
+def test_a_quality_that_is_no_number_is_a_failure(space: Space) -> None:
+    found = search(RandomSearch(space), lambda _: float("nan"), [MultAdds(space)], Weighted({"mult_adds": 1e8}), trials=1, batch=1)
+    assert (found[0].reward, found[0].failure) == (None, "its quality is nan")
+
+
 def test_a_file_that_is_no_log_is_refused(space: Space, table: LatencyTable, tmp_path: Path) -> None:
-    (tmp_path / "notes").write_text("buy milk\n")
-    with pytest.raises(ConfigError, match="no log of a search"):
-        run(space, table, "random", log=tmp_path / "notes")
+    for data in (b"buy milk\n", b"buy milk", b"\xff\xfe\n", b'{"my": "data"}'):
+        (tmp_path / "notes").write_bytes(data)
+        with pytest.raises(ConfigError, match="no log of a search"):
+            run(space, table, "random", log=tmp_path / "notes")
+        assert (tmp_path / "notes").read_bytes() == data
 
 
 def test_a_table_must_have_the_blocks_of_the_space(space: Space, table: LatencyTable) -> None:
