@@ -50,16 +50,16 @@ class Log:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is no log of a search: {error}", hint) from None
         whole = text[: text.rfind("\n") + 1]  # a killed search may have left half a line
-        if whole == "" and not json.dumps(dict(settings)).startswith(text):
-            raise ConfigError(f"{path} is no log of a search: it has no line", hint)
-        try:
-            found, *lines = [json.loads(line) for line in whole.splitlines()] or [None]
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path} is no log of a search: {error.msg}", hint) from None
         if whole == "":
+            if not json.dumps(dict(settings)).startswith(text):
+                raise ConfigError(f"{path} is no log of a search: it has no line", hint)
             os.truncate(path, 0)
             self._append(dict(settings))
             return
+        try:
+            found, *lines = [json.loads(line) for line in whole.splitlines()]
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{path} is no log of a search: {error.msg}", hint) from None
         if found != json.loads(json.dumps(dict(settings))):
             raise ConfigError(
                 f"the search in {path} has other settings: {_differences(found, settings)}", "name another folder for this one"

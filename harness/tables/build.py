@@ -127,7 +127,6 @@ def measure_blocks(passes: Passes, measured: Sequence[Blocks], whole: Sequence[T
         raise ConfigError(
             f"{passes.rig.device.name} could run none of the blocks", f"see why: harness results --device {passes.rig.device.name}"
         )
-
     if failed := sum(task.failed for task in warm):
         passes.note(f"{failed} models of blocks failed and have no rows: harness results shows why")
 

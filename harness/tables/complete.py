@@ -20,14 +20,14 @@ from harness.tables.table import LatencyTable, keys_of
 def complete(
     table: LatencyTable,
     networks: Sequence[Network],
-    path: StrPath,  # that of the table's own file
+    path: StrPath,
     *,
     device: str | None = None,
     inventory: StrPath | None = None,
     results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> LatencyTable:
-    """Return the table with a row for each block of networks that had none, or too little in it for the form; write it to `path`.
+    """Return the table with a row for each block of networks that had none, or too little in it for the form; write it to `path`, its file.
 
     Where none is missing that is the same table. They are measured as the others were, and given for the speed that the device had then.
     A call that was cut short is gone on with for a day. Raises ConfigError where the device is not the one, or not set as, the table was
