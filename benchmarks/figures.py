@@ -167,11 +167,21 @@ class State:
         self._rows.append(row)
         say(f"{kind} {len(self.rows(kind))}: " + ", ".join(f"{name} {_short(value)}" for name, value in fields.items()))
 
-    def harness(self, command: str, *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Any:
-        """Return what `harness COMMAND ... --json` prints; exits where it fails. It measures into `folder`, else into this state's."""
+    def harness(
+        self,
+        command: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        accepted: Sequence[int] = (0,),
+    ) -> Any:
+        """Return what `harness COMMAND ... --json` prints; exits where its exit code is not one of `accepted`.
+
+        It measures into `folder`, else into this state's.
+        """
         argv = [HARNESS, command, *arguments, "--json", "--results", str(folder or self.folder)]
         with turn():
-            return json.loads(output(argv, environment))
+            return json.loads(output(argv, environment, accepted))
 
     def bench(self, model: str, folder: Path | None = None) -> dict[str, Any]:
         """Return the result of one fresh benchmark at default settings."""
@@ -212,10 +222,10 @@ def paced(minutes: float, units: int, done: int) -> Iterator[int]:
                 done += 1
 
 
-def output(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """Return what a command prints; exits with its last words where it fails."""
+def output(argv: Sequence[str], environment: Mapping[str, str] | None = None, accepted: Sequence[int] = (0,)) -> str:
+    """Return what a command prints; exits with its last words where its exit code is not one of `accepted`."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})})
-    if done.returncode != 0:
+    if done.returncode not in accepted:
         sys.exit(f"{' '.join(argv)} ended with {done.returncode}; the same command goes on from here\n{done.stderr[-2000:]}")
     return done.stdout
 

@@ -93,6 +93,7 @@ def in_turns(model: Model, sides: Sequence[tuple[Session, int]], turn_s: float, 
                 warmup_ns=plan.WARMUP_NS,
                 chunk_ns=(CHUNK_NS,),
                 chunk_runs=(CHUNK_RUNS,),
+                settle_ns=(plan.SETTLE_NS,),
                 flush_bytes=None,
                 timeout_s=_TIMEOUT_S,
             )

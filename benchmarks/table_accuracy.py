@@ -1,13 +1,14 @@
 """How well the latency table of a search space predicts candidates that had no part in it, beside other ways to predict them.
 
-`harness table build` measures the candidates with the blocks; `harness table validate` measures the same ones once more, afterwards. How
-far two measurements of a candidate lie apart is the truth's own repeatability: no prediction can be seen to be better. How long the
-build took stands with it, where it was not cut short.
+`harness table build` makes the table at its defaults, and `harness table validate` measures other candidates twice, afterwards. How far
+two measurements of a candidate lie apart is the truth's own repeatability: no prediction can be seen to be better. How long the build
+took stands with it, where it was not cut short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,9 @@ OF_TRUTH = 1.3
 TAU = 0.95
 COVERAGE = (0.90, 0.98)
 MINUTES = 30.0
+TRUTH = "truth.json"
+"""What candidates took the first time, by name."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -36,21 +40,21 @@ def main() -> None:
     options = figures.arguments(__doc__, space="mnasnet", precision="float32", networks=100)
     state = figures.State(f"table_accuracy_{options.precision}", options, space=options.space, networks=str(options.networks))
     table = built(state, options)
-    assert table.held_out is not None
     assert table.calibration is not None
-    truth = table.held_out.measured
-    if not state.rows("again"):
-        named = [argument for one in truth for argument in ("--network", one.name)]
-        found = state.harness("table", "validate", str(state.folder / "table.json"), *named)
-        state.add("again", measured_ms={one["name"]: one["measured_ms"] for one in found["networks"]})
-    again_ms = np.array([state.rows("again")[0]["measured_ms"][one.name] for one in truth])
-    shown = compared(table, truth, again_ms)
+    while len(state.rows("measured")) < 2:
+        # It exits with 1 where the machine runs at another speed on the whole, which this is to show.
+        asked = (str(state.folder / "table.json"), "--networks", str(options.networks))
+        found = state.harness("table", "validate", *asked, accepted=(0, 1))
+        state.add("measured", latencies_ms={one["name"]: one["measured_ms"] for one in found["networks"]})
+    truth, again = (row["latencies_ms"] for row in state.rows("measured"))
+    (state.folder / TRUTH).write_text(json.dumps(truth))
+    shown = compared(table, truth, np.array([again[name] for name in truth]))
     figures.table(
         ("candidates predicted by", "MAPE", "within 5%", "within 10%", "bias", "tau", "in the interval"),
         [(name, *cells(one)) for name, one in shown.items()],
     )
     minutes = state.column("build", "took_s")[0] / 60
-    print(f"{len(table.rows)} rows, {minutes:.1f} min, {len(truth)} candidates measured with them")
+    print(f"{len(table.rows)} rows, {minutes:.1f} min, {len(truth)} other candidates measured")
     chosen, repeated, raw = shown["the table"], shown["a second measurement"], shown["raw sum (OFA)"]
     within_5, within_10 = GOALS[options.precision]
     assert chosen.coverage is not None
@@ -73,16 +77,16 @@ def built(state: figures.State, options: figures.Options) -> LatencyTable:
     """Return the table of the space, built unless it was."""
     path = state.folder / "table.json"
     if not state.rows("build"):
-        asked = (options.space, "--precision", options.precision, "--held-out", str(options.networks), "--output", str(path))
+        asked = (options.space, "--precision", options.precision, "--output", str(path))
         state.add("build", took_s=figures.taken(lambda: state.harness("table", "build", *asked)))
     return LatencyTable.load(path)
 
 
-def compared(table: LatencyTable, truth: Sequence[Calibrated], again_ms: Floats) -> dict[str, HeldOut]:
+def compared(table: LatencyTable, truth: Mapping[str, float], again_ms: Floats) -> dict[str, HeldOut]:
     """Return how far each way to predict is from the truth, all fitted to the networks that the table is calibrated by."""
     assert table.calibration is not None
-    measured_ms = [one.measured_ms for one in truth]
-    networks = [network_named(one.name) for one in truth]
+    measured_ms = list(truth.values())
+    networks = [network_named(name) for name in truth]
     known = table.calibration.networks
     found = {"the table": judge(table.predict_many(networks), measured_ms)}
     for score in table.calibration.scores:

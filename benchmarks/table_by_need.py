@@ -5,10 +5,11 @@ Both are held against the same candidates, as they were measured with the whole 
 
 from __future__ import annotations
 
+import json
 import sys
 
 from benchmarks import figures
-from benchmarks.table_accuracy import cells
+from benchmarks.table_accuracy import TRUTH, cells
 from harness.networks.named import network_named
 from harness.tables.held_out import judge
 from harness.tables.table import LatencyTable
@@ -20,21 +21,20 @@ def main() -> None:
     """Build the second table, and hold both against the candidates."""
     options = figures.arguments(__doc__, space="mnasnet", precision="float32")
     known = figures.FOLDER / f"table_accuracy_{options.precision}"
-    if not (known / "table.json").exists():
+    if not (known / TRUTH).exists():
         sys.exit("the whole table is missing: run python -m benchmarks.table_accuracy first")
     whole = LatencyTable.load(known / "table.json")
-    assert whole.held_out is not None
     assert whole.origin.began_at is not None
     assert whole.origin.ended_at is not None
-    truth = whole.held_out.measured
+    truth = json.loads((known / TRUTH).read_text())
     whole_s = (whole.origin.ended_at - whole.origin.began_at).total_seconds()
     state = figures.State("table_by_need", options, space=options.space, precision=options.precision)
     path = state.folder / "table.json"
     if not state.rows("build"):
-        asked = (options.space, "--precision", options.precision, "--held-out", str(len(truth)), "--output", str(path))
+        asked = (options.space, "--precision", options.precision, "--output", str(path))
         took_s = figures.taken(lambda: state.harness("table", "build", *asked, "--max-time", f"{SHARE * whole_s:.0f}"))
         state.add("build", took_s=took_s)
-    networks, measured_ms = [network_named(one.name) for one in truth], [one.measured_ms for one in truth]
+    networks, measured_ms = [network_named(name) for name in truth], list(truth.values())
     half, full = (judge(table.predict_many(networks), measured_ms) for table in (LatencyTable.load(path), whole))
     figures.table(
         ("candidates predicted by", "MAPE", "within 5%", "within 10%", "bias", "tau", "in the interval"),

@@ -16,7 +16,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
-VERSION = 4
+VERSION = 5
 HEARTBEAT_INTERVAL_S = 2.0
 HEARTBEAT_TIMEOUT_S = 20.0
 
@@ -145,8 +145,9 @@ class TimedTask:
 
     `schedule` holds, entry by entry, indices into `models`. An entry of one model is a chunk; one of several is a chunk of each, their
     samples taken in turn. `chunk_ns` and `chunk_runs` say, per model, how long a chunk lasts at least and how many runs it holds at
-    least (of an entry of several the largest counts, as samples of each). In a cold repetition a buffer of `flush_bytes` is written
-    before each run; None measures warm.
+    least (of an entry of several the largest counts, as samples of each). `settle_ns` says, per model, for how long runs are discarded
+    before a chunk of it, 3 at least; 0: none are. Before samples in turn they always are. In a cold repetition a buffer of
+    `flush_bytes` is written before each run; None measures warm.
     """
 
     models: Tuple[ModelFile, ...]
@@ -157,6 +158,7 @@ class TimedTask:
     warmup_ns: int
     chunk_ns: Tuple[int, ...]
     chunk_runs: Tuple[int, ...]
+    settle_ns: Tuple[int, ...]
     flush_bytes: Optional[int]
     timeout_s: float
 

@@ -61,16 +61,18 @@ def time_chunk(
     least_runs: int,
     least_ns: int,
     threads: int,
+    settle_ns: int = SETTLE_NS,
     flush: Optional[Callable[[], object]] = None,
 ) -> Samples:
     """Return samples of at least `least_runs` runs, taken until `least_ns` have passed.
 
-    Runs are discarded first until 3 runs and 10 ms have passed: the caches still hold the previous model. `flush` is called before
-    each sample, outside the timed region. With one thread the CPU time is the thread's, else the process's.
+    Runs are discarded first until 3 runs and `settle_ns` have passed, as the caches still hold the previous model; none where it is 0.
+    `flush` is called before each sample, outside the timed region. With one thread the CPU time is the thread's, else the process's.
     """
     recorder = _Recorder(invoke, repeats, threads, flush)
     with _no_collection():
-        recorder.discard()
+        if settle_ns:
+            recorder.discard(settle_ns)
         least_samples = -(-least_runs // repeats)
         until = time.perf_counter_ns() + least_ns
         while len(recorder.wall) < least_samples or time.perf_counter_ns() < until:
@@ -98,7 +100,7 @@ def time_in_turn(
     with _no_collection():
         while len(recorders[0].wall) < least_samples or time.perf_counter_ns() < until:
             for recorder in recorders:
-                recorder.discard(kept=1)
+                recorder.discard(SETTLE_NS, kept=1)
                 recorder.take()
     return tuple(recorder.samples() for recorder in recorders)
 
@@ -117,8 +119,8 @@ class _Recorder:
         self._cpu: List[int] = []
         self._switches: List[int] = []
 
-    def discard(self, kept: Optional[int] = None) -> None:
-        self._discarded += run_for(self._invoke, SETTLE_RUNS, SETTLE_NS, self._flush)[:kept]
+    def discard(self, settle_ns: int, kept: Optional[int] = None) -> None:
+        self._discarded += run_for(self._invoke, SETTLE_RUNS, settle_ns, self._flush)[:kept]
 
     def take(self) -> None:
         invoke, repeats, usage = self._invoke, self._repeats, resource.getrusage

@@ -109,6 +109,7 @@ def timed(runtime_name: str, task: TimedTask) -> Repetition:
                     least_runs=least_runs,
                     least_ns=least_ns,
                     threads=task.threads,
+                    settle_ns=task.settle_ns[index],
                     flush=flush,
                 ),
             )

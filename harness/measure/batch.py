@@ -21,8 +21,9 @@ MOST_FLUSHED_BYTES = 64 << 20
 class Pace:
     """How long each model of a batch is timed, in a process of `models`: a chunk in each of `rounds` over all of them.
 
-    The mobile reference comes back after every `between` ones. Rounds lie seconds apart, so that what slows the device for a moment does
-    not slow all that a process sees of a model.
+    The mobile reference comes back after every `between` ones. Rounds lie tenths of a second apart, so that what slows the device for a
+    moment does not slow all that a process sees of a model: many short rounds see a device at its quickest more often than few long ones.
+    No runs are discarded for that: those that find the caches of another model are not among the quickest.
     """
 
     models: int
@@ -33,9 +34,9 @@ class Pace:
     between: int
 
 
-BLOCKS = Pace(models=64, rounds=2, chunk_ns=6_000_000, chunk_runs=3, warmup_ns=2_000_000, between=32)
-COLD_BLOCKS = Pace(models=32, rounds=1, chunk_ns=0, chunk_runs=4, warmup_ns=0, between=32)
-NETWORKS = Pace(models=8, rounds=4, chunk_ns=30_000_000, chunk_runs=3, warmup_ns=30_000_000, between=4)
+BLOCKS = Pace(models=64, rounds=6, chunk_ns=5_000_000, chunk_runs=4, warmup_ns=2_000_000, between=64)
+COLD_BLOCKS = Pace(models=32, rounds=2, chunk_ns=0, chunk_runs=4, warmup_ns=0, between=32)
+NETWORKS = Pace(models=8, rounds=12, chunk_ns=20_000_000, chunk_runs=3, warmup_ns=30_000_000, between=8)
 
 
 def subject_of(rig: Rig, model: Model, *, cold: bool) -> Subject:
@@ -54,6 +55,7 @@ def take(rig: Rig, models: Sequence[Model], pace: Pace, *, cold: bool, timeout_s
         chunk_ns=pace.chunk_ns,
         chunk_runs=pace.chunk_runs,
         warmup_ns=pace.warmup_ns,
+        settle_ns=0,
         most_flushed_bytes=MOST_FLUSHED_BYTES,
         timeout_s=timeout_s,
     )

@@ -11,6 +11,7 @@ from latency_agent.protocol import Facts, ModelFile, SoloResult, TimedTask
 
 SEED = 0
 WARMUP_NS = 50_000_000
+SETTLE_NS = 10_000_000
 CANDIDATE_CHUNK_NS = 100_000_000
 REFERENCE_CHUNK_NS = 50_000_000
 REFERENCE_CHUNK_RUNS = 5
@@ -111,6 +112,7 @@ def timed_task(
     flush: int | None,
     timeout_s: float,
     warmup_ns: int = WARMUP_NS,
+    settle_ns: int = SETTLE_NS,
 ) -> TimedTask:
     """Return the task of one repetition of `candidates` between the two references."""
     return TimedTask(
@@ -122,6 +124,7 @@ def timed_task(
         warmup_ns=warmup_ns,
         chunk_ns=(REFERENCE_CHUNK_NS,) * len(references) + (chunk_ns,) * len(candidates),
         chunk_runs=(REFERENCE_CHUNK_RUNS,) * len(references) + (chunk_runs,) * len(candidates),
+        settle_ns=(SETTLE_NS,) * len(references) + (settle_ns,) * len(candidates),
         flush_bytes=flush,
         timeout_s=timeout_s,
     )

@@ -227,6 +227,7 @@ class Rig:
         chunk_runs: int,
         timeout_s: float,
         warmup_ns: int = plan.WARMUP_NS,
+        settle_ns: int = plan.SETTLE_NS,
         most_flushed_bytes: int | None = None,
     ) -> TimedRepetition:
         """Return one repetition of the candidates between the reference models, from a fresh worker process.
@@ -245,6 +246,7 @@ class Rig:
             flush=flush if flush is None or most_flushed_bytes is None else min(flush, most_flushed_bytes),
             timeout_s=timeout_s,
             warmup_ns=warmup_ns,
+            settle_ns=settle_ns,
         )
         taken_at = datetime.now(UTC)
         data = self.session.timed(task)

@@ -65,7 +65,7 @@ def solo(file: ModelFile, timeout_s: float = 30.0) -> dict[str, Any]:
 
 def timed(file: ModelFile) -> dict[str, Any]:
     core = max(os.sched_getaffinity(0))
-    task = TimedTask((file,), ((0,), (0,)), (core,), 1, 0, 0, (0,), (1,), None, 30.0)
+    task = TimedTask((file,), ((0,), (0,)), (core,), 1, 0, 0, (0,), (1,), (0,), None, 30.0)
     return dict(protocol.encode(task))
 
 

@@ -46,7 +46,7 @@ def test_a_bundle_runs_on_arm(board: Board, architecture: str, runtime: str, bit
         solo = session.solo(model, seed=0, warmup_ns=0, timeout_s=60)
         assert solo.delegated_nodes == (solo.total_nodes if delegates else 0)
         cores = session.placement.cores
-        timed = session.timed(TimedTask((session.push(model),), ((0,),), cores, len(cores), 0, 0, (0,), (_RUNS,), None, 60.0))
+        timed = session.timed(TimedTask((session.push(model),), ((0,),), cores, len(cores), 0, 0, (0,), (_RUNS,), (0,), None, 60.0))
     assert len(timed.chunks[0].wall_ns) == _RUNS
 
 

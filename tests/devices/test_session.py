@@ -118,7 +118,7 @@ def test_a_session_that_failed_to_open_leaves_no_agent() -> None:
 
 def test_nothing_is_measured_without_the_lease(session: Session, add: Model) -> None:
     file = session.push(add)
-    task = TimedTask((file,), ((0,),), session.placement.cores, 1, 0, 0, (0,), (1,), None, 30.0)
+    task = TimedTask((file,), ((0,),), session.placement.cores, 1, 0, 0, (0,), (1,), (0,), None, 30.0)
     with pytest.raises(DeviceBusy, match="holds no lease"):
         session.timed(task)
     with pytest.raises(DeviceBusy, match="holds no lease"):
@@ -182,18 +182,19 @@ def test_bytes_that_change_within_a_session_are_not_run(measuring: Session, add:
 
 def test_a_repetition_says_what_it_measured_and_where(measuring: Session, add: Model) -> None:
     file, cores = measuring.push(add), measuring.placement.cores
-    task = TimedTask((file, file), ((0,), (1,), (0, 1)), cores, 1, 0, 1_000_000, (0, 5_000_000), (3, 1), None, 30.0)
+    task = TimedTask((file, file), ((0,), (1,), (0, 1)), cores, 1, 0, 1_000_000, (0, 5_000_000), (3, 1), (10_000_000, 0), None, 30.0)
     found = measuring.timed(task)
     assert [chunk.model for chunk in found.chunks] == [0, 1, 0, 1]
     assert found.affinity == tuple(sorted(cores))
-    assert all(min(chunk.wall_ns) > 0 and len(chunk.discarded_ns) >= 3 for chunk in found.chunks)
+    assert all(min(chunk.wall_ns) > 0 for chunk in found.chunks)
+    assert [len(chunk.discarded_ns) >= 3 for chunk in found.chunks] == [True, False, True, True]
     assert [chunk.start_ns for chunk in found.chunks] == sorted(chunk.start_ns for chunk in found.chunks)
     assert found.before.monotonic_ns < found.chunks[0].start_ns < found.chunks[-1].start_ns < found.after.monotonic_ns
 
 
 def test_a_cold_repetition_has_single_runs(measuring: Session, add: Model) -> None:
     file = measuring.push(add)
-    found = measuring.timed(TimedTask((file,), ((0,),), measuring.placement.cores, 1, 0, 0, (0,), (4,), 1 << 20, 30.0))
+    found = measuring.timed(TimedTask((file,), ((0,),), measuring.placement.cores, 1, 0, 0, (0,), (4,), (0,), 1 << 20, 30.0))
     assert found.chunks[0].repeats == 1
     assert len(found.chunks[0].wall_ns) == 4
 
