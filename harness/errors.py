@@ -21,6 +21,8 @@ HarnessError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HarnessError(Exception):
     """What happened, on what; `hint` says what to do next."""
@@ -30,8 +32,19 @@ class HarnessError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made again from its message alone, which not all of these are made of.
+        return _again, (type(self), self.args, vars(self))
+
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+def _again(kind: type[HarnessError], arguments: tuple[Any, ...], known: dict[str, Any]) -> HarnessError:
+    """Return an error that came from another process."""
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(known)
+    return error
 
 
 class ConfigError(HarnessError):
