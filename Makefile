@@ -30,8 +30,9 @@ needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -
 
 .PHONY: bench test test-board setup lint types unit system unit-measuring unit-other lock clean
 
-# The tests that measure on this machine take turns at its lease; all others, whose boards have one of their own, run beside them.
-MEASURING := tests/cli tests/devices tests/measure
+# The tests that measure on this machine take turns at its lease, with some more in their half; all others, whose boards have a lease of
+# their own, run beside them.
+MEASURING := tests/cli tests/devices tests/measure tests/convert
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 BY_LINES = 2>&1 | sed --unbuffered 's/^/$@ | /'
