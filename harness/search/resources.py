@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import ConfigError
+from harness.networks.blocks import block_key
 from harness.networks.graph import Precision
 from harness.networks.space import Space
+from harness.tables.listing import blocks_of_space
 from harness.tables.table import LatencyTable
 
 Floats = npt.NDArray[np.float64]
@@ -37,19 +39,28 @@ class Resource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TableLatency:
-    """Latency in ms, predicted from a table. Several devices in one search take names of their own."""
+    """Latency in ms, predicted from a table that has every block of the space; raises ConfigError for another one.
+
+    Several devices in one search take names of their own.
+    """
 
     table: LatencyTable
     space: Space
     name: str = "latency_ms"
 
     def __post_init__(self) -> None:
-        origin = self.table.origin
-        if origin.space is not None and origin.space != self.space.name:
-            raise ConfigError(
-                f"the table of {origin.device} holds blocks of {origin.space}, not of {self.space.name}",
-                f"build one: harness table build {self.space.name} --device {origin.device}",
-            )
+        if any(stage.skips for stage in self.space.stages):
+            return  # its blocks cannot be listed: each candidate tells its own
+        keys = [block_key(block, shapes) for block, shapes in blocks_of_space(self.space)]
+        missing = [key for key in keys if self.table.predictor.row(key) is None]
+        if missing:
+            origin = self.table.origin
+            of = "networks" if origin.space is None else origin.space
+            hint = f"build one: harness table build {self.space.name} --device {origin.device}"
+            if origin.space == self.space.name:
+                hint = "as where data have other classes; they are measured and added by --complete"
+            what = f"the table of {origin.device}, built for {of}, lacks {len(missing)} of the {len(keys)} blocks of {self.space.name}"
+            raise ConfigError(what, f"first {missing[0]}\n{hint}")
 
     def of(self, tokens: npt.NDArray[np.integer]) -> Amounts:
         """Return predictions; raises MissingBlock that names what must be measured first."""

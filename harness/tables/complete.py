@@ -9,17 +9,18 @@ from harness.files import StrPath
 from harness.measure.result import Progress
 from harness.networks.blocks import block_key
 from harness.networks.network import Network
+from harness.networks.space import Space
 from harness.tables.build import measure_blocks
-from harness.tables.listing import blocks_of_networks, models_of
+from harness.tables.listing import blocks_of_networks, blocks_of_space, models_of
 from harness.tables.passes import passes_on
 from harness.tables.rows import blocks_to_measure, rows_of, tasks_of
 from harness.tables.seen import check_here, reference_ns, settings_of
-from harness.tables.table import LatencyTable, keys_of
+from harness.tables.table import LatencyTable
 
 
 def complete(
     table: LatencyTable,
-    networks: Sequence[Network],
+    what: Space | Sequence[Network],
     path: StrPath,
     *,
     device: str | None = None,
@@ -27,17 +28,18 @@ def complete(
     results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> LatencyTable:
-    """Return the table with a row for each block of networks that had none, or too little in it for the form; write it to `path`, its file.
+    """Return the table with a row for each block of a space, or of networks, that had none, or too little in it for the form.
 
-    Where none is missing that is the same table. They are measured as the others were, and given for the speed that the device had then.
+    It is written to `path`, the table's file; where none is missing it is the same table.
+    They are measured as the others were, and given for the speed that the device had then.
     A call that was cut short is gone on with for a day. Raises ConfigError where the device is not the one, or not set as, the table was
     measured on, and what a session raises.
     """
-    missing = {key for network in networks for key in keys_of(network) if table.predictor.row(key) is None}
-    if not missing:
+    placed = blocks_of_space(what) if isinstance(what, Space) else blocks_of_networks(what)
+    blocks = [(block, shapes) for block, shapes in placed if table.predictor.row(block_key(block, shapes)) is None]
+    if not blocks:
         return table
     precision, threads = settings_of(table.origin)
-    blocks = [(block, shapes) for block, shapes in blocks_of_networks(networks) if block_key(block, shapes) in missing]
     with passes_on(device or table.origin.device, threads, inventory, results, progress) as passes:
         check_here(table.origin, passes.rig)
         models = models_of(blocks, precision)

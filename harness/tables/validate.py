@@ -85,11 +85,11 @@ def validate(
         passes.rig.device.name,
         tuple(Validated(chosen[index].name, every[index], took_ms) for index, took_ms in zip(kept, measured_ms, strict=True)),
         error,
-        error.bias if abs(error.bias) > _bound(table) else None,
+        error.bias if abs(error.bias) > bound(table) else None,
         None if origin.reference_ns is None else reference_ns(tasks) / origin.reference_ns - 1,
     )
 
 
-def _bound(table: LatencyTable) -> float:
+def bound(table: LatencyTable) -> float:
     """Return how far predictions may be off on the whole: as far as they were wrong network by network, 5% at least."""
     return max(0.05, 0.0 if table.held_out is None else table.held_out.mape)
