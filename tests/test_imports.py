@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 # From the top down: a room imports itself and rooms further down, never one above or beside it.
 LAYERS = (
     ("cli",),
-    ("report", "search", "prune"),
+    ("report",),
+    ("search", "prune"),
     ("tables", "rewards"),
     ("measure",),
     ("devices",),

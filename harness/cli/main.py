@@ -17,6 +17,8 @@ _MODULES = {
     "results": "harness.cli.results",
     "models": "harness.cli.models",
     "table": "harness.cli.table",
+    "search": "harness.cli.search",
+    "worker": "harness.cli.worker",
     "devices": "harness.cli.devices",
     "setup": "harness.cli.setup",
     "bundle": "harness.cli.bundle",
@@ -28,6 +30,7 @@ _KEPT = {
     "compare": ": what was measured is stored; the same command goes on from there",
     "aa": ": what was measured is stored; the same command goes on from there",
     "table": ": what was measured is stored; the same command goes on from there",
+    "search": ": what was tried is stored; the same command goes on from there",
 }
 _INTERRUPTED = 130
 """What a shell reports for a program that SIGINT ended."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness.measure.result import Progress
 
-_PLAIN_EVERY_S = 30.0
+PLAIN_EVERY_S = 30.0
 MOST_MODELS = 12
 """More models than this are not followed one by one."""
 _ESTIMATED_OVER_S = 3600.0
@@ -102,7 +102,7 @@ def _plain_models() -> Callable[[Progress], None]:
         phases, last_s = said.get(now.model, (set(), 0.0))
         # Models take turns, so one is waiting again and again: that is said never, each other phase once.
         new = now.phase != "waiting" and now.phase not in phases
-        if new or (now.phase == "measuring" and now.spent_s - last_s >= _PLAIN_EVERY_S):
+        if new or (now.phase == "measuring" and now.spent_s - last_s >= PLAIN_EVERY_S):
             said[now.model] = ({*phases, now.phase}, now.spent_s)
             details = _so_far(now)
             click.echo(f"{now.model}: {now.phase}{f', {details}' if details else ''}", err=True)
@@ -120,7 +120,7 @@ def _plain_devices() -> Callable[[Progress], None]:
             _note(now, notes)
             return
         moment_s = time.monotonic()
-        if moment_s - spoke_s.setdefault(now.device, moment_s) >= _PLAIN_EVERY_S and now.total:
+        if moment_s - spoke_s.setdefault(now.device, moment_s) >= PLAIN_EVERY_S and now.total:
             spoke_s[now.device] = moment_s
             click.echo(f"{now.device}: {now.phase}, {now.done} of {now.total}", err=True)
         # A device that is lost, in use, too hot or set aside says so once until it measures again.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.networks.space import Space
     from harness.tables.table import LatencyTable
 
+TABLES = "tables"
+
 
 @click.command()
 @click.argument("space", required=False, metavar="[SPACE]")
@@ -101,11 +103,10 @@ def build(
     if path is not None and len(chosen) > 1:
         raise click.UsageError("--output names one file: leave it out for several devices.")
     what = what_is_named(space, names)
-    called = "-".join(filter(None, (_called(what), "widths" if widths else "", f"{threads}threads" if threads > 1 else "")))
-    folder = (results_folder or found.results_dir) / "tables"
-    targets = {device.name: path or folder / f"{called}-{device.name}-{precision}.json" for device in chosen}
+    folder = results_folder or found.results_dir
+    targets = {device.name: path or default_path(folder, what, device.name, precision, threads, bool(widths)) for device in chosen}
     if path is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TABLES).mkdir(parents=True, exist_ok=True)
     for target in targets.values():
         check_writable(target)
 
@@ -130,6 +131,12 @@ def build(
     with shown(by_device=True) as progress:
         made = build_on_each(chosen, measured, progress)
     _report(made, targets, as_json=as_json)
+
+
+def default_path(results: Path, what: Space | list[Network], device: str, precision: str, threads: int, widths: bool = False) -> Path:
+    """Return where the table of a device is written unless the user names a file."""
+    called = "-".join(filter(None, (_called(what), "widths" if widths else "", f"{threads}threads" if threads > 1 else "")))
+    return results / TABLES / f"{called}-{device}-{precision}.json"
 
 
 def _called(what: Space | list[Network]) -> str:

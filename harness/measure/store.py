@@ -190,6 +190,16 @@ class Store(DeviceRecords):
         with self._read() as connection:
             return tuple(TimedRepetition(*row) for row in connection.execute(statement))
 
+    def sessions(self, benchmark: int) -> dict[str, Session]:
+        """Return the sessions that a benchmark was measured in, by their ids; the one that it began in comes first."""
+        own = select(BenchmarkRow.session).where(BenchmarkRow.id == benchmark)
+        later = select(RepetitionRow.session).where(RepetitionRow.benchmark == benchmark).order_by(RepetitionRow.id)
+        columns = (SessionRow.device, SessionRow.fingerprint, SessionRow.runtime, SessionRow.runtime_version, SessionRow.agent_sha256)
+        with self._read() as connection:
+            names = dict.fromkeys((*connection.execute(own).scalars(), *connection.execute(later).scalars()))
+            statement = select(*columns, SessionRow.facts)
+            return {name: Session(*connection.execute(statement.where(SessionRow.id == name)).one()) for name in names}
+
     def finished(self, subject: Subject) -> Iterator[Measurement]:
         """Yield the finished measurements of `subject`, newest first; each is read when it is asked for."""
         statement = (

@@ -12,6 +12,12 @@ def load_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras
+    import tensorflow as tf
 
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # A process would take all of its memory, and leave none to the children that are trained beside it.
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    tf.get_logger().setLevel("ERROR")  # it warns of every function that is traced anew, and each candidate has its own
     if keras.backend.backend() != "tensorflow":
         raise ConfigError(f"Keras runs on {keras.backend.backend()}", "searches need TensorFlow: set KERAS_BACKEND=tensorflow")

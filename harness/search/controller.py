@@ -7,6 +7,7 @@ earlier layer's anchor and of this one's (their equation 3). A space without the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,21 +93,27 @@ class Controller:
         def uniform() -> Any:
             return keras.initializers.RandomUniform(-SCALE, SCALE, seed=next(fresh))
 
-        self._cells = [
-            keras.layers.LSTMCell(units, kernel_initializer=uniform(), recurrent_initializer=uniform(), unit_forget_bias=False)
-            for _ in range(layers)
-        ]
-        for cell in self._cells:
-            cell.build((None, units))
-        self._units = units
-        # What follows a token is told by an embedding of its position and its value; that of an anchor has one value.
-        self._embedded = weight(len(self._steps), most, units)
-        self._first = weight(1, units)
-        self._softmax = weight(len(self._steps), units, most)
-        self._earlier, self._here, self._attention = weight(units, units), weight(units, units), weight(units, 1)
-        own = [self._embedded, self._first, self._softmax, self._earlier, self._here, self._attention]
+        with self.on_cpu():
+            self._cells = [
+                keras.layers.LSTMCell(units, kernel_initializer=uniform(), recurrent_initializer=uniform(), unit_forget_bias=False)
+                for _ in range(layers)
+            ]
+            for cell in self._cells:
+                cell.build((None, units))
+            self._units = units
+            # What follows a token is told by an embedding of its position and its value; that of an anchor has one value.
+            self._embedded = weight(len(self._steps), most, units)
+            self._first = weight(1, units)
+            self._softmax = weight(len(self._steps), units, most)
+            self._earlier, self._here, self._attention = weight(units, units), weight(units, units), weight(units, 1)
+            own = [self._embedded, self._first, self._softmax, self._earlier, self._here, self._attention]
         self._told = tf.function(self._log_probabilities, reduce_retracing=True)
         self.weights = [*own, *(each.value for cell in self._cells for each in cell.trainable_variables)]
+
+    def on_cpu(self) -> AbstractContextManager[None]:
+        """Let TensorFlow compute on the CPU: it is as fast with so little, the same each time, and leaves a GPU to children."""
+        found: AbstractContextManager[None] = self._tf.device("CPU:0")
+        return found
 
     def sample(self, count: int) -> list[Tokens]:
         """Return candidates, chosen by the controller's probabilities."""
@@ -124,7 +131,7 @@ class Controller:
                 tokens[:, step.first : step.first + step.skips] = chosen
             return self._tf.constant(chosen)
 
-        with self._tf.device("CPU:0"):
+        with self.on_cpu():
             self._run(count, drawn)
         tokens[~active(self._space, tokens)] = 0
         return [tuple(line) for line in tokens.tolist()]
@@ -135,7 +142,7 @@ class Controller:
         Differentiable in `weights`. Tokens of layers that are not there take no part.
         """
         array = np.array(tokens, dtype=np.int64)
-        with self._tf.device("CPU:0"):
+        with self.on_cpu():
             logs, entropies = self._told(self._tf.constant(array), self._tf.constant(active(self._space, array).astype(np.float32)))
         return logs, entropies
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,15 @@ class DataSet:
         """The shape of an image: height, width, channels."""
         height, width, channels = self.train[0].shape[1:]
         return height, width, channels
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of all images and labels."""
+        found = hashlib.sha256()
+        for part in (self.train, self.validation, self.test):
+            for array in part:
+                found.update(array.tobytes())
+        return found.hexdigest()
 
 
 def data_named(text: str) -> DataSet:
@@ -75,6 +86,22 @@ def data_of(name: str, arrays: Mapping[str, npt.NDArray[Any]], seed: int = 0) ->
     order = np.random.default_rng(seed).permutation(len(x_train))
     held, kept = np.split(order, [max(1, round(HELD_OUT * len(order)))])
     return DataSet(name, (x_train[kept], y_train[kept]), (x_train[held], y_train[held]), (x_test, y_test), classes)
+
+
+def data_of_batches(name: str, train: Any, test: Any, seed: int = 0) -> DataSet:
+    """Return the data set of two `tf.data.Dataset`s of images and labels, in batches or one by one, which are gone through once.
+
+    Raises ConfigError where they do not fit together.
+    """
+    arrays = {}
+    for part, given in (("train", train), ("test", test)):
+        pairs = [(np.asarray(images), np.asarray(labels)) for images, labels in given.as_numpy_iterator()]
+        if not pairs:
+            raise ConfigError(f"{name}: the data set for x_{part} is empty", "give one of images and labels")
+        together = np.concatenate if pairs[0][0].ndim == 4 else np.stack
+        arrays[f"x_{part}"] = together([images for images, _ in pairs])
+        arrays[f"y_{part}"] = together([labels for _, labels in pairs])
+    return data_of(name, arrays, seed)
 
 
 def _images(name: str, which: str, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -9,11 +9,11 @@ from harness.search.trial import Trial
 
 
 def pareto_front(trials: Iterable[Trial], resource: str) -> tuple[Trial, ...]:
-    """Return the trials of the front, the cheapest first; of equals the earlier. Those without a quality are no part of it.
+    """Return the trials of the front, the cheapest first; of equals the earlier. Those without a reward are no part of it.
 
     Raises ConfigError where trials do not tell how much of the resource they use.
     """
-    known = [trial for trial in trials if trial.quality is not None]
+    known = [trial for trial in trials if trial.reward is not None]
     if without := [trial for trial in known if resource not in trial.used]:
         raise ConfigError(f"trial {without[0].number} does not tell its {resource}", f"it tells {', '.join(without[0].used) or 'nothing'}")
     front: list[Trial] = []

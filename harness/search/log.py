@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self, TextIO
 
 from harness.errors import ConfigError
 from harness.search.trial import Trial
@@ -14,46 +16,72 @@ from harness.tables.reading import plain, read
 
 
 class Log:
-    """The trials of one search in a file; without a path they are kept in memory alone.
+    """The trials of one search in a file, by their numbers; without a path they are kept in memory alone. To be used in a `with`.
 
-    Raises ConfigError for a file of other settings, and for one that is no log.
+    Raises ConfigError for a file of other settings, one that is no log or cannot be written, and one that another search is at.
     """
 
     def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        self.trials: list[Trial] = []
+        self.trials: dict[int, Trial] = {}
         self._path = path
+        self._file: TextIO | None = None
         if path is None:
             return
-        if path.exists():
-            self._load(path, settings)
-        else:
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._append(dict(settings))
+            self._file = path.open("a+", encoding="utf-8")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise ConfigError(f"another search is at {path}", "wait for it to end, or name another folder") from None
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror or error}", "name another folder") from None
+        try:
+            self._load(path, self._file, settings)
+        except ConfigError:
+            self.close()
+            raise
 
     def add(self, trial: Trial) -> None:
-        """Keep a trial; when this returns, it is on the disk."""
-        self.trials.append(trial)
+        """Keep a trial, in the place of an earlier one of its number; when this returns, it is on the disk."""
+        self.trials[trial.number] = trial
         self._append(plain(trial))
 
-    def _append(self, line: Mapping[str, Any]) -> None:
-        if self._path is None:
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def close(self) -> None:
+        """Let others have the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _load(self, path: Path, settings: Mapping[str, Any]) -> None:
-        hint = "name another folder, or remove the file"
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        if self._file is None:
+            return
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            hint = "free space there: the same command goes on from what is whole"
+            raise ConfigError(f"{self._path} cannot be written: {error.strerror or error}", hint) from None
+
+    def _load(self, path: Path, file: TextIO, settings: Mapping[str, Any]) -> None:
+        hint = "name another folder, or remove the file"
+        file.seek(0)
+        try:
+            text = file.read()
+        except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is no log of a search: {error}", hint) from None
         whole = text[: text.rfind("\n") + 1]  # a killed search may have left half a line
         if whole == "":
             if not json.dumps(dict(settings)).startswith(text):
                 raise ConfigError(f"{path} is no log of a search: it has no line", hint)
-            os.truncate(path, 0)
+            file.truncate(0)
             self._append(dict(settings))
             return
         try:
@@ -64,8 +92,9 @@ class Log:
             raise ConfigError(
                 f"the search in {path} has other settings: {_differences(found, settings)}", "name another folder for this one"
             )
-        self.trials = [read(Trial, line, f"{path}:{number}") for number, line in enumerate(lines, start=2)]
-        os.truncate(path, len(whole.encode()))
+        read_all = [read(Trial, line, f"{path}:{number}") for number, line in enumerate(lines, start=2)]
+        self.trials = {trial.number: trial for trial in read_all}
+        file.truncate(len(whole.encode()))
 
 
 def _differences(found: object, settings: Mapping[str, Any]) -> str:

@@ -22,7 +22,9 @@ class Reinforce:
         self._controller = Controller(space, seed)
         import keras
 
-        self._optimizer = keras.optimizers.Adam(learning_rate)
+        with self._controller.on_cpu():
+            self._optimizer = keras.optimizers.Adam(learning_rate)
+            self._optimizer.build(self._controller.weights)
         self._decay = decay
         self._entropy = entropy
         self._baseline: float | None = None
@@ -42,7 +44,8 @@ class Reinforce:
         before = mean if self._baseline is None else self._baseline  # of the candidates before these
         self._baseline = self._decay * before + (1 - self._decay) * mean
         self._spread = max(self._decay * self._spread, float(rewards.std()))
-        self._learn(tokens, rewards - np.float32(before))
+        with self._controller.on_cpu():
+            self._learn(tokens, rewards - np.float32(before))
 
     def _learn(self, tokens: Sequence[Tokens], advantages: np.ndarray) -> None:
         import tensorflow as tf

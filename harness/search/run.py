@@ -1,12 +1,12 @@
-"""The search itself: ask, predict what candidates use, evaluate their quality, reward, tell; trial after trial, and on after a kill."""
+"""The search itself: ask, tell what candidates use, evaluate their quality, reward, tell; trial after trial, and on after a kill."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,25 +23,40 @@ Quality = Callable[[Tokens], float]
 """Returns how good a candidate is, such as its accuracy from 0 to 1; raises ChildFailed where it has no quality."""
 
 BATCH = 16
+_Uses = tuple[dict[str, float], dict[str, tuple[float, float]]]
+"""What a candidate uses, and the intervals of that."""
 
 
 class ChildFailed(HarnessError):
     """A candidate that has no quality: its training diverged, or it did not fit into memory. It is recorded, and the search goes on."""
 
 
+@runtime_checkable
+class Parallel(Protocol):
+    """A source of quality that evaluates several candidates at once."""
+
+    def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | ChildFailed]]:
+        """Yield each candidate with its quality, or why it has none, as soon as it is known."""
+
+
 def search(
     strategy: Strategy,
-    quality: Quality,
+    quality: Quality | Parallel,
     resources: Sequence[Resource],
     reward: Reward,
     *,
     trials: int,
     batch: int = BATCH,
+    live: Sequence[Resource] = (),
+    live_share: float = 1.0,
     log: StrPath | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Callable[[Trial], None] | None = None,
 ) -> tuple[Trial, ...]:
     """Return all trials, in batches that the strategy learns from: as many as are asked for, the last batch whole.
+
+    What `live` tells of the most promising candidates, this share of each batch by their reward, takes the place of what `resources` of
+    the same names told, which a trial keeps as `predicted`.
 
     What stands in the file `log` is not evaluated again: the strategy, which must be new and of the same seed, is told it, and the search
     goes on behind it; `settings` are what else the file must have been made with. A candidate that comes again is what it was. Raises
@@ -52,45 +67,121 @@ def search(
     if untold := [name for name in reward.targets if name not in names]:
         raise ConfigError(f"{', '.join(untold)} has a target, but no resource tells it", f"told: {', '.join(names) or 'nothing'}")
     own = {"batch": batch, "resources": names, "reward": {"kind": type(reward).__name__, **plain(reward)}}
-    kept = Log(None if log is None else Path(log), {**own, **(settings or {})})
-    known = list(kept.trials)
-    before = {trial.tokens: trial for trial in known if set(trial.used) == set(names)}
+    if live:
+        own |= {"live": [resource.name for resource in live], "live_share": live_share}
+    with Log(None if log is None else Path(log), {**own, **(settings or {})}) as kept:
+        return _searched(strategy, quality, resources, reward, trials, batch, live, live_share, kept, progress)
+
+
+def _searched(
+    strategy: Strategy,
+    quality: Quality | Parallel,
+    resources: Sequence[Resource],
+    reward: Reward,
+    trials: int,
+    batch: int,
+    live: Sequence[Resource],
+    live_share: float,
+    kept: Log,
+    progress: Callable[[Trial], None] | None,
+) -> tuple[Trial, ...]:
+    """Return all trials, those in the log among them."""
+    known = dict(kept.trials)
+    whole = {resource.name for resource in resources}
+    before: dict[Tokens, Trial] = {}
+
+    def remember(trial: Trial) -> None:
+        # Of a candidate that came twice one line may have been measured when the search was cut short, and the other not yet.
+        if set(trial.used) == whole and not (trial.tokens in before and before[trial.tokens].predicted):
+            before[trial.tokens] = trial
+
+    def keep(trial: Trial) -> None:
+        known[trial.number] = trial
+        remember(trial)
+        kept.add(trial)
+        if progress is not None:
+            progress(trial)
+
+    for trial in known.values():
+        remember(trial)
+        if progress is not None:
+            progress(trial)
     done: list[Trial] = []
     while len(done) < trials:
-        asked = strategy.ask(batch)
-        told = known[len(done) : len(done) + len(asked)]
-        if [trial.tokens for trial in told] != asked[: len(told)]:
+        numbered = dict(enumerate(strategy.ask(batch), start=len(done)))
+        if any(number in known and known[number].tokens != tokens for number, tokens in numbered.items()):
             raise ConfigError(
-                f"{log}: the strategy asks for other candidates than it did", "its version or its seed is another: name another folder"
+                "the strategy asks for other candidates than those in its log",
+                "its version or its seed is another: name another folder",
             )
-        rest = asked[len(told) :]
-        amounts = _amounts(resources, [tokens for tokens in dict.fromkeys(rest) if tokens not in before])
-        for tokens in rest:
-            number = len(done) + len(told)
-            if tokens in before:
-                trial = replace(before[tokens], number=number)
-            else:
-                trial = _tried(number, tokens, *amounts[tokens], quality, reward)
-            if set(trial.used) == set(names):
-                before[tokens] = trial
-            kept.add(trial)
-            told.append(trial)
-            if progress is not None:
-                progress(trial)
+        for number, tokens in numbered.items():
+            if number not in known and tokens in before:
+                keep(replace(before[tokens], number=number))
+        new = list(dict.fromkeys(tokens for number, tokens in numbered.items() if number not in known))
+        for trial in _tried(new, quality, resources, reward):
+            for number, tokens in numbered.items():
+                if tokens == trial.tokens and number not in known:
+                    keep(replace(trial, number=number))
+        if live:
+            chosen = _promising([known[number] for number in numbered], reward, live_share)
+            found = _amounts(live, [tokens for tokens in chosen if not before[tokens].predicted])
+            for tokens in chosen:
+                if tokens in found:
+                    remember(_measured(before[tokens], found[tokens], reward))
+                for number, asked in numbered.items():
+                    if asked == tokens and not known[number].predicted:
+                        keep(replace(before[tokens], number=number))
+        told = [known[number] for number in numbered]
         strategy.tell(told)
         done += told
     return tuple(done)
 
 
+def with_best_measured(trials: Sequence[Trial], live: Sequence[Resource], reward: Reward) -> tuple[Trial, ...]:
+    """Return trials of which the one with the largest reward was measured: what was only predicted must not win by the table's error."""
+    found = list(trials)
+    while (rewarded := [trial for trial in found if trial.reward is not None]) and not (
+        best := max(rewarded, key=lambda trial: (trial.reward or 0.0, -trial.number))
+    ).predicted:
+        measured = _measured(best, _amounts(live, [best.tokens])[best.tokens], reward)
+        found = [replace(measured, number=trial.number) if trial.tokens == best.tokens else trial for trial in found]
+    return tuple(found)
+
+
 def try_one(number: int, tokens: Tokens, quality: Quality, resources: Sequence[Resource], reward: Reward) -> Trial:
     """Return what becomes of one candidate."""
-    return _tried(number, tokens, *_amounts(resources, [tokens])[tokens], quality, reward)
+    return replace(next(_tried([tokens], quality, resources, reward)), number=number)
 
 
-def _amounts(
-    resources: Sequence[Resource], asked: Sequence[Tokens]
-) -> dict[Tokens, tuple[dict[str, float], dict[str, tuple[float, float]]]]:
-    """Return what each candidate uses, and the intervals of that."""
+def _tried(candidates: Sequence[Tokens], quality: Quality | Parallel, resources: Sequence[Resource], reward: Reward) -> Iterator[Trial]:
+    """Yield the trial of each candidate, without its number: those that cannot be measured first, the others as they are evaluated."""
+    amounts = _amounts(resources, candidates)
+    lost = {tokens: [name for name, amount in used.items() if math.isnan(amount)] for tokens, (used, _) in amounts.items()}
+    for tokens, (used, _) in amounts.items():
+        if lost[tokens]:
+            kept = {name: amount for name, amount in used.items() if name not in lost[tokens]}
+            yield Trial(0, tokens, kept, None, None, {}, _unmeasured(lost[tokens]))
+    rest = [tokens for tokens in amounts if not lost[tokens]]
+    for tokens, value in quality.each(rest) if isinstance(quality, Parallel) else _in_turn(rest, quality):
+        used, intervals = amounts[tokens]
+        if isinstance(value, ChildFailed):
+            yield Trial(0, tokens, used, None, None, intervals, str(value))
+        elif not math.isfinite(value):
+            yield Trial(0, tokens, used, None, None, intervals, f"its quality is {value}")
+        else:
+            yield Trial(0, tokens, used, value, float(reward.of(value, used)), intervals)
+
+
+def _in_turn(candidates: Sequence[Tokens], quality: Quality) -> Iterator[tuple[Tokens, float | ChildFailed]]:
+    for tokens in candidates:
+        try:
+            yield tokens, float(quality(tokens))
+        except ChildFailed as error:
+            yield tokens, error
+
+
+def _amounts(resources: Sequence[Resource], asked: Sequence[Tokens]) -> dict[Tokens, _Uses]:
+    """Return what each candidate uses."""
     if not asked:
         return {}
     array = np.array(asked, dtype=np.int64)
@@ -108,22 +199,30 @@ def _amounts(
     }
 
 
-def _tried(
-    number: int,
-    tokens: Tokens,
-    used: dict[str, float],
-    intervals: dict[str, tuple[float, float]],
-    quality: Quality,
-    reward: Reward,
-) -> Trial:
-    """Return the trial of a candidate."""
-    if lost := [name for name, amount in used.items() if math.isnan(amount)]:
-        kept = {name: amount for name, amount in used.items() if name not in lost}
-        return Trial(number, tokens, kept, None, None, {}, f"no {' and '.join(lost)}: it could not be measured")
-    try:
-        value = float(quality(tokens))
-    except ChildFailed as error:
-        return Trial(number, tokens, used, None, None, intervals, str(error))
-    if not math.isfinite(value):
-        return Trial(number, tokens, used, None, None, intervals, f"its quality is {value}")
-    return Trial(number, tokens, used, value, float(reward.of(value, used)), intervals)
+def _promising(trials: Sequence[Trial], reward: Reward, share: float) -> list[Tokens]:
+    """Return the candidates of the largest rewards by what was predicted of them, this share of those that have one."""
+    rewards = {
+        trial.tokens: float(reward.of(trial.quality, {**trial.used, **trial.predicted})) for trial in trials if trial.quality is not None
+    }
+    return sorted(rewards, key=lambda tokens: -rewards[tokens])[: math.ceil(share * len(rewards))]
+
+
+def _measured(trial: Trial, uses: _Uses, reward: Reward) -> Trial:
+    """Return a trial with what was measured in the place of what was predicted."""
+    measured, intervals = uses
+    predicted = {name: trial.used[name] for name in measured}
+    if lost := [name for name, amount in measured.items() if math.isnan(amount)]:
+        return replace(trial, predicted=predicted, reward=None, failure=_unmeasured(lost))
+    used = {**trial.used, **measured}
+    assert trial.quality is not None
+    return replace(
+        trial,
+        used=used,
+        intervals={**trial.intervals, **intervals},
+        predicted=predicted,
+        reward=float(reward.of(trial.quality, used)),
+    )
+
+
+def _unmeasured(names: Sequence[str]) -> str:
+    return f"no {' and '.join(names)}: it could not be measured"

@@ -22,7 +22,8 @@ class Recipe:
     """How a network is trained: SGD with Nesterov momentum, its learning rate warmed up over an epoch and brought down by a cosine.
 
     The accuracy that counts is the best of the `last` epochs (Zoph and Le 2017: of 5). `pad` is how far images are shifted at random, in
-    pixels of the network's input; with `flip` half of them are mirrored.
+    pixels of the network's input; with `flip` half of them are mirrored. At a `resolution` candidates are trained at a height and width of
+    so many pixels, instead of that of their space.
     """
 
     epochs: int = 5
@@ -34,11 +35,12 @@ class Recipe:
     flip: bool = True
     pad: int = 4
     last: int = 5
+    resolution: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "last"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}", "expected: 1 or more")
+        for name in ("epochs", "batch", "last", "resolution"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise ConfigError(f"{name} is {number}", "expected: 1 or more")
 
 
 @dataclass(frozen=True)
@@ -54,30 +56,32 @@ class Trainer:
     """Trains candidates of a space on a data set. Called with tokens it returns their quality: the accuracy from 0 to 1."""
 
     def __init__(self, space: Space, data: DataSet, recipe: Recipe, seed: int = 0) -> None:
-        """Check that the data fit the space; raises ConfigError where they do not."""
-        self._space = space
+        """Adapt the space to the classes of the data; raises ConfigError where they do not fit together."""
+        self._space = adapted(space, data)
         self._data = data
         self._recipe = recipe
         self._seed = seed
-        adapted(space.network((0,) * len(space.positions)), data)
 
     def __call__(self, tokens: Tokens) -> float:
         """Return the best accuracy of the last epochs; raises ChildFailed where training diverges or does not fit into memory."""
-        found = train(adapted(self._space.network(tokens), self._data), self._data, self._recipe, self._seed)
+        network = self._space.network(tokens)
+        if self._recipe.resolution is not None:
+            network = replace(network, input=(self._recipe.resolution, self._recipe.resolution, network.input[-1]))
+        found = train(network, self._data, self._recipe, self._seed)
         return max(found.accuracies[-self._recipe.last :])
 
 
-def adapted(network: Network, data: DataSet) -> Network:
-    """Return the network with as many classes as the data have; raises ConfigError where its input or its end does not fit them."""
-    *rest, last = network.blocks
+def adapted(space: Space, data: DataSet) -> Space:
+    """Return the space with as many classes as the data have; raises ConfigError where its input or its end does not fit them."""
+    *rest, last = space.head or (None,)
     if not isinstance(last, DenseLayer):
-        raise ConfigError(f"{network.name} does not end in a dense layer, which tells classes", "give it one in its head")
+        raise ConfigError(f"{space.name} does not end in a dense layer, which tells classes", "give it one in its head")
     if last.activation != "softmax":
-        raise ConfigError(f"{network.name} ends in {last.activation}, not in probabilities", "give its last layer the activation softmax")
-    if network.input[-1] != data.shape[-1]:
-        what = f"{data.name} has images of {data.shape[-1]} channels, {network.name} reads {network.input[-1]}"
+        raise ConfigError(f"{space.name} ends in {last.activation}, not in probabilities", "give its last layer the activation softmax")
+    if space.input[-1] != data.shape[-1]:
+        what = f"{data.name} has images of {data.shape[-1]} channels, {space.name} reads {space.input[-1]}"
         raise ConfigError(what, "give the space's input as many")
-    return replace(network, blocks=(*rest, replace(last, units=data.classes)))
+    return replace(space, head=(*rest, replace(last, units=data.classes)))
 
 
 def train(

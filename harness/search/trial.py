@@ -14,7 +14,7 @@ class Trial:
     """A candidate, what it uses (latency and whatever else has a target), its quality and its reward.
 
     Both are None where it has none, as its child diverged or did not fit into memory: `failure` says why. In `intervals` are the 95%
-    intervals of what it uses, as far as there are any.
+    intervals of what it uses, as far as there are any. `predicted` is what was expected of it before that was measured.
     """
 
     number: int
@@ -24,6 +24,7 @@ class Trial:
     reward: float | None
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     failure: str | None = None
+    predicted: Mapping[str, float] = field(default_factory=dict)
 
 
 class Strategy(Protocol):

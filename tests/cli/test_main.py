@@ -12,7 +12,22 @@ import harness
 from harness.cli import doctor, main
 from harness.errors import AgentDied, ConfigError
 
-COMMANDS = ["bench", "compare", "aa", "doctor", "results", "models", "table", "devices", "setup", "bundle", "trust", "init"]
+COMMANDS = [
+    "bench",
+    "compare",
+    "aa",
+    "doctor",
+    "results",
+    "models",
+    "table",
+    "search",
+    "worker",
+    "devices",
+    "setup",
+    "bundle",
+    "trust",
+    "init",
+]
 HEAVY = ("tensorflow", "keras", "pandas", "matplotlib", "paramiko", "numpy", "rich", "sqlalchemy", "scipy")
 
 

@@ -20,7 +20,7 @@ from harness.networks.network import Network
 from harness.networks.space import Tokens
 from harness.rewards import Weighted
 from harness.search import live
-from harness.search.live import live_latency
+from harness.search.live import LiveLatency
 from harness.search.run import search
 from harness.tables.listing import network_model
 from tests.cli import tiny_models
@@ -70,7 +70,7 @@ def test_candidates_are_measured_once_and_one_that_cannot_run_has_failed(
 
     monkeypatch.setattr(live, "network_model", model)
     monkeypatch.setattr(live, "NETWORK_PASSES", 3)
-    with live_latency(space, inventory=listed) as latency:
+    with LiveLatency(space, inventory=listed) as latency:
         strategy = Listed([tiny, large, tiny, broken])
         found = search(strategy, lambda _: 0.5, [latency], Weighted({"latency_ms": 1.0}), trials=4, batch=4)
         again = latency.of(np.array([large, tiny]))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from harness.errors import ConfigError, MissingBlock
+from harness.errors import ConfigError
 from harness.networks.catalogue import space_named
 from harness.networks.space import Space, Tokens
 from harness.rewards import Constrained, Weighted
-from harness.search.resources import ModelSize, MultAdds, TableLatency
+from harness.search.resources import Amounts, ModelSize, MultAdds, TableLatency
 from harness.search.run import ChildFailed, search
 from harness.search.strategies import RandomSearch, RegularizedEvolution
 from harness.search.trial import Strategy, Trial
@@ -84,7 +85,7 @@ def test_a_search_that_is_cut_anywhere_goes_on_as_if_it_was_not(space: Space, ta
         evaluated: list[Trial] = []
         assert run(space, table, name, log=log, progress=evaluated.append) == whole
         assert log.read_bytes() == text
-        assert len(evaluated) == len(whole) - max(0, text[:length].count(b"\n") - 1)
+        assert sorted(trial.number for trial in evaluated) == list(range(len(whole)))
 
 
 def test_a_child_that_fails_is_recorded_and_no_more(space: Space, table: LatencyTable) -> None:
@@ -163,8 +164,131 @@ def test_a_file_that_is_no_log_is_refused(space: Space, table: LatencyTable, tmp
 
 
 def test_a_table_must_have_the_blocks_of_the_space(space: Space, table: LatencyTable) -> None:
-    with pytest.raises(ConfigError, match="holds blocks of mnasnet, not of ofa"):
+    with pytest.raises(ConfigError, match="built for mnasnet, lacks 95 of the 96 blocks of ofa"):
         TableLatency(table, space_named("ofa"))
     few = LatencyTable(table.origin, table.rows[:50])
-    with pytest.raises(MissingBlock):
-        TableLatency(few, space).of(np.array([space.sample(random.Random(0))]))
+    with pytest.raises(ConfigError, match="blocks of mnasnet"):
+        TableLatency(few, space)
+
+
+class Device:
+    """A stand-in for a device: candidates take a tenth more than the table says, and those of an odd sum cannot be run."""
+
+    name = "latency_ms"
+
+    def __init__(self, table: LatencyTable, space: Space) -> None:
+        self._table = TableLatency(table, space)
+        self.measured: list[Tokens] = []
+
+    def of(self, tokens: npt.NDArray[np.integer]) -> Amounts:
+        self.measured += [tuple(line) for line in tokens.tolist()]
+        values = 1.1 * self._table.of(tokens).values
+        values[tokens.sum(axis=1) % 2 == 1] = np.nan
+        return Amounts(values)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_the_most_promising_are_measured_and_count_as_measured(space: Space, table: LatencyTable, share: float) -> None:
+    device = Device(table, space)
+    told: list[Trial] = []
+
+    class Evolution(RegularizedEvolution):
+        def tell(self, trials: Sequence[Trial]) -> None:
+            told.extend(trials)
+            super().tell(trials)
+
+    strategy = Evolution(space, population=16, sample=4)
+    reward = Weighted({"latency_ms": T_MS})
+    found = search(strategy, quality, [TableLatency(table, space)], reward, trials=64, live=[device], live_share=share)
+    assert tuple(told) == found
+    assert len(device.measured) == len(set(device.measured))
+    measured = [trial for trial in found if trial.predicted]
+    assert {trial.tokens for trial in measured} == set(device.measured)
+    for trial in measured:
+        if sum(trial.tokens) % 2:
+            assert (trial.reward, trial.failure) == (None, "no latency_ms: it could not be measured")
+            continue
+        assert trial.used["latency_ms"] == pytest.approx(1.1 * trial.predicted["latency_ms"])
+        assert trial.reward == pytest.approx(reward.of(trial.quality or 0, trial.used))
+    first = sorted(found[:16], key=lambda trial: -float(reward.of(trial.quality or 0, {**trial.used, **trial.predicted})))
+    assert all(trial.predicted for trial in first[: round(16 * share)])
+    assert not any(trial.predicted for trial in first[round(16 * share) :])
+
+
+def test_a_search_that_measures_goes_on_where_it_was_cut(space: Space, table: LatencyTable, tmp_path: Path) -> None:
+    def run(log: Path, device: Device) -> tuple[Trial, ...]:
+        resources = [TableLatency(table, space)]
+        strategy = RegularizedEvolution(space, population=16, sample=4)
+        reward = Weighted({"latency_ms": T_MS})
+        return search(strategy, quality, resources, reward, trials=48, live=[device], live_share=0.5, log=log)
+
+    log, whole = tmp_path / "trials.jsonl", Device(table, space)
+    found = run(log, whole)
+    text = log.read_bytes()
+    for length in range(0, len(text), 1999):
+        log.write_bytes(text[:length])
+        device = Device(table, space)
+        assert run(log, device) == found
+        assert log.read_bytes() == text
+        assert device.measured == whole.measured[len(whole.measured) - len(device.measured) :]
+
+
+def test_a_candidate_that_comes_twice_in_a_batch_is_measured_once_wherever_it_is_cut(
+    space: Space, table: LatencyTable, tmp_path: Path
+) -> None:
+    one: Tokens = (1, *(0,) * 41)
+    two: Tokens = (0, 1, *(0,) * 40)
+    assert len(space.positions) == len(one) == len(two)
+
+    class Twice:
+        def ask(self, count: int) -> list[Tokens]:
+            return [one, two, one, two][:count]
+
+        def tell(self, trials: object) -> None:
+            pass
+
+    def run(log: Path, device: Device) -> tuple[Trial, ...]:
+        reward = Weighted({"latency_ms": T_MS})
+        return search(Twice(), quality, [TableLatency(table, space)], reward, trials=8, batch=4, live=[device], log=log)
+
+    log = tmp_path / "trials.jsonl"
+    whole = run(log, Device(table, space))
+    lines = log.read_bytes().splitlines(keepends=True)
+    for count in range(len(lines) + 1):
+        log.write_bytes(b"".join(lines[:count]))
+        device = Device(table, space)
+        assert run(log, device) == whole
+        assert log.read_bytes() == b"".join(lines)
+        assert len(device.measured) == len(set(device.measured))
+
+
+def test_two_searches_never_share_a_log(space: Space, table: LatencyTable, tmp_path: Path) -> None:
+    def quality(tokens: Tokens) -> float:
+        del tokens
+        with pytest.raises(ConfigError, match="another search is at"):
+            run(space, table, "random", log=tmp_path / "trials.jsonl")
+        return 0.5
+
+    found = search(
+        RandomSearch(space), quality, [MultAdds(space)], Weighted({"mult_adds": 1e8}), trials=1, batch=1, log=tmp_path / "trials.jsonl"
+    )
+    assert found[0].quality == 0.5
+    with pytest.raises(ConfigError, match="cannot be written"):
+        run(space, table, "random", log=tmp_path / "trials.jsonl" / "log")
+
+
+def test_children_that_end_out_of_order_make_the_same_search(space: Space, table: LatencyTable, tmp_path: Path) -> None:
+    class Backwards:
+        def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | ChildFailed]]:
+            for tokens in reversed(candidates):
+                yield tokens, quality(tokens)
+
+    def run(log: Path) -> tuple[Trial, ...]:
+        reward = Weighted({"latency_ms": T_MS})
+        return search(RegularizedEvolution(space), Backwards(), [TableLatency(table, space)], reward, trials=32, log=log)
+
+    whole = search(RegularizedEvolution(space), quality, [TableLatency(table, space)], Weighted({"latency_ms": T_MS}), trials=32)
+    log = tmp_path / "trials.jsonl"
+    assert run(log) == whole
+    log.write_bytes(log.read_bytes()[: log.stat().st_size // 3])
+    assert run(log) == whole

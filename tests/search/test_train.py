@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.search.data import DataSet, data_named, data_of
+from harness.search.data import DataSet, data_named, data_of, data_of_batches
 from harness.search.run import ChildFailed
 from harness.search.train import Recipe, Trainer, adapted, train
 from tests.search.spaces import small
@@ -47,7 +47,7 @@ def test_a_child_learns_and_the_same_seed_the_same(data: DataSet, tmp_path: Path
     quality = Trainer(space, data, QUICK)((1, 1, 1, 0, 1, 0))
     assert quality > 0.8
     told: list[tuple[int, float]] = []
-    network = adapted(space.network((1, 1, 1, 0, 1, 0)), data)
+    network = adapted(space, data).network((1, 1, 1, 0, 1, 0))
     found = train(network, data, QUICK, tested=True, each=lambda epoch, accuracy: told.append((epoch, accuracy)))
     assert found.model.output_shape == (None, 3)
     assert [accuracy for _, accuracy in told] == list(found.accuracies)
@@ -82,6 +82,25 @@ def test_data_come_from_a_file_or_a_folder(tmp_path: Path) -> None:
     found = data_named(str(tmp_path / "images"))
     assert (found.shape, found.classes, len(found.test[0])) == ((16, 16, 3), 3, 30)
     assert sorted(image.tobytes() for image in found.test[0]) == sorted(image.tobytes() for image in made["x_test"][:30])
+
+
+@pytest.mark.parametrize("batch", [None, 32])
+def test_data_come_from_tensorflow(batch: int | None) -> None:
+    import tensorflow as tf
+
+    made = arrays()
+    parts = [tf.data.Dataset.from_tensor_slices((made[f"x_{part}"], made[f"y_{part}"])) for part in ("train", "test")]
+    found = data_of_batches("stripes", *(part if batch is None else part.batch(batch) for part in parts))
+    assert found.sha256 == data_of("stripes", made).sha256
+    with pytest.raises(ConfigError, match="x_train is empty"):
+        data_of_batches("none", parts[0].take(0), parts[1])
+
+
+def test_children_may_be_trained_at_another_resolution(data: DataSet, tmp_path: Path) -> None:
+    small_ones = Trainer(small("stages", tmp_path), data, Recipe(epochs=1, batch=16, resolution=8))
+    assert 0 <= small_ones((0, 0, 0, 0, 0, 0)) <= 1
+    with pytest.raises(ConfigError, match="resolution is 0"):
+        Recipe(resolution=0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""What searches find, predicted against measured: an optimum is where a table errs in a search's favour.
+
+For each of several targets evolution searches with the table of `benchmarks.table_accuracy`, which comes first, and a made-up quality; the
+best candidates of each search are measured on this machine.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import numpy as np
+
+from benchmarks import figures
+from benchmarks.strategies import quality_of
+from harness.networks.catalogue import space_named
+from harness.rewards import Absolute
+from harness.search.resources import TableLatency
+from harness.search.run import search
+from harness.search.strategies import RegularizedEvolution
+from harness.tables.table import LatencyTable
+
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Targets, as quantiles of what random candidates are predicted."""
+
+BEST = 8
+WITHIN = 0.05
+GOAL = 0.95
+
+
+def main() -> None:
+    """Search for each target, measure what was found, and compare."""
+    options = figures.arguments(__doc__, space="mnasnet", trials=1000)
+    known = figures.FOLDER / "table_accuracy_float32" / "table.json"
+    if not known.exists():
+        sys.exit("the table is missing: run python -m benchmarks.table_accuracy first")
+    state = figures.State("search_found", options, space=options.space, trials=str(options.trials))
+    space, table = space_named(options.space), LatencyTable.load(known)
+    resource = TableLatency(table, space)
+    every = resource.of(np.array([space.sample(random.Random(seed)) for seed in range(500)])).values
+    for target_ms in np.quantile(every, QUANTILES)[len(state.rows("search")) :].tolist():
+        reward = Absolute({resource.name: target_ms})
+        with figures.turn():
+            trials = search(RegularizedEvolution(space), quality_of(space), [resource], reward, trials=options.trials)
+        best = dict.fromkeys(trial.tokens for trial in sorted(trials, key=lambda trial: -(trial.reward or 0.0)))
+        state.add("search", target_ms=target_ms, found=[space.network(tokens).name for tokens in list(best)[:BEST]])
+    names = list(dict.fromkeys(name for row in state.rows("search") for name in row["found"]))
+    if not state.rows("measured"):
+        named = [argument for name in names for argument in ("--network", name)]
+        found = state.harness("table", "validate", str(known), *named, accepted=(0, 1))
+        pairs = {one["name"]: (one["prediction"]["latency_ms"], one["measured_ms"]) for one in found["networks"]}
+        state.add("measured", pairs=pairs)
+    pairs = state.rows("measured")[0]["pairs"]
+    off = np.array([predicted / measured - 1 for predicted, measured in pairs.values()])
+    figures.table(
+        ("target ms", "candidates", "off on average", "on the whole"),
+        [
+            (f"{row['target_ms']:.1f}", len(one), f"{np.abs(one).mean():.1%}", f"{one.mean():+.1%}")
+            for row in state.rows("search")
+            for one in [np.array([pairs[name][0] / pairs[name][1] - 1 for name in row["found"]])]
+        ],
+    )
+    share = float((np.abs(off) <= WITHIN).mean())
+    figures.finish(
+        options,
+        figure=f"{share:.0%} of {len(off)} found candidates within {WITHIN:.0%}, {np.abs(off).mean():.1%} off on average, "
+        f"{off.mean():+.1%} on the whole",
+        compared=f"measured on `local`; {len(QUANTILES)} targets, evolution, {options.trials} trials each",
+        goal=f"within {WITHIN:.0%} for {GOAL:.0%}",
+        met=share >= GOAL,
+        commits=state.commits(),
+    )
+
+
+if __name__ == "__main__":
+    main()

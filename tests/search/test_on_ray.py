@@ -1,0 +1,162 @@
+"""Searches on a real Ray cluster of several processes on this machine, which a worker joined as another host would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import ray
+from click.testing import CliRunner
+
+from harness.cli.main import cli
+from harness.errors import ConfigError
+from harness.measure.store import Store
+from harness.networks.space import Space, Tokens
+from harness.rewards import Weighted
+from harness.search.on_ray import OnRay, join
+from harness.search.ray_devices import RayLatency, There
+from harness.search.resources import MultAdds
+from harness.search.run import ChildFailed, Quality, search
+from harness.search.strategies import RandomSearch
+from tests.devices.netns import allowed
+from tests.devices.sshd import Sshd, inventory
+from tests.search.spaces import small
+
+on_a_board = pytest.mark.skipif(not allowed(), reason="a board with a /tmp of its own takes root: these tests run where root runs them")
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+
+
+def quality_of(space: Space) -> Quality:
+    def quality(tokens: Tokens) -> float:
+        if tokens == (1, 0, 0, 0, 0, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if tokens == (0, 1, 0, 0, 0, 0):
+            raise ChildFailed("its loss is nan after epoch 1")
+        return 0.5 + sum(tokens) / 100 + 0 * len(space.stages)
+
+    return quality
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[str]:
+    """Start a head with one processor, and have a worker join it that has another one and the device."""
+    address = "127.0.0.1:26379"
+    head = [*RAY, "start", "--head", "--block", "--port=26379", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--include-dashboard=false"]
+    harness = [str(Path(sys.executable).parent / "harness"), "worker", "--address", address, "--cpus", "1", "--node-address", "127.0.0.1"]
+    listed = folder / "devices.toml"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with ExitStack() as stack:
+        started = subprocess.Popen([*head, f"--temp-dir={folder / 'ray'}"], **quiet)  # type: ignore[call-overload]  # as it takes them
+        stack.callback(ended, started)
+        if allowed():
+            board = Sshd(folder / "board", own_tmp=True)
+            stack.callback(board.stop)
+            listed.write_text(inventory(replace(board.device, runtime="ai-edge-litert", python=sys.executable)))
+        else:
+            listed.write_text('default = "local"\n[devices.local]\ntransport = "local"\n')
+        until = time.monotonic() + 60
+        while not reached(address):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        stack.callback(ended, subprocess.Popen([*harness, "--inventory", str(listed)], **quiet))  # type: ignore[call-overload]  # as above
+        join(address)
+        stack.callback(ray.shutdown)
+        while sum(node["Alive"] for node in ray.nodes()) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        yield address
+
+
+def reached(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    """End a process of Ray's with all that it started."""
+    process.terminate()
+    try:
+        process.wait(20)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_search_on_a_cluster_is_the_one_without_it(cluster: str, tmp_path: Path) -> None:
+    space = small("stages", tmp_path)
+    reward = Weighted({"mult_adds": 1e5})
+
+    def sound(tokens: Tokens) -> float:
+        return 0.5 + sum(tokens) / 100
+
+    here = search(RandomSearch(space), sound, [MultAdds(space)], reward, trials=24, batch=8)
+    there = OnRay(partial(quality_of, space), cluster)
+    found = search(RandomSearch(space), there, [MultAdds(space)], reward, trials=24, batch=8, log=tmp_path / "log")
+    odd = {(1, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0)}
+    assert [trial for trial in found if trial.tokens not in odd] == [trial for trial in here if trial.tokens not in odd]
+    assert search(RandomSearch(space), sound, [MultAdds(space)], reward, trials=24, batch=8, log=tmp_path / "log") == found
+
+
+def test_a_child_whose_process_dies_has_failed(cluster: str, tmp_path: Path) -> None:
+    quality = OnRay(partial(quality_of, small("stages", tmp_path)), cluster)
+    found = dict(quality.each([(1, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0)]))
+    assert found[0, 0, 1, 0, 0, 0] == 0.51
+    assert "was killed" in str(found[1, 0, 0, 0, 0, 0])
+    assert "loss is nan" in str(found[0, 1, 0, 0, 0, 0])
+
+
+@on_a_board
+def test_what_a_host_measured_is_in_the_store_of_the_search(cluster: str, tmp_path: Path) -> None:
+    space = small("stages", tmp_path)
+    with Store.open(tmp_path / "results") as store:
+        latency = RayLatency(There(space, "board", "float32", 1, None), store, cluster)
+        found = search(RandomSearch(space), lambda _: 0.5, [latency], Weighted({"latency_ms": 0.1}), trials=2, batch=2)
+        rows = list(store.rows())
+        assert [row.outcome for row in rows] == ["measured"] * len({trial.tokens for trial in found})
+        assert {row.provenance.model for row in rows} == {space.network(trial.tokens).name for trial in found}
+        assert all(store.repetitions(row.id) for row in rows)
+    assert all(0 < trial.used["latency_ms"] < 10 for trial in found)
+
+
+def test_what_no_host_has_is_one_error(cluster: str, tmp_path: Path) -> None:
+    space = small("stages", tmp_path)
+    with Store.open(tmp_path / "results") as store, pytest.raises(ConfigError, match="no host of the Ray cluster has pixel9"):
+        RayLatency(There(space, "pixel9", "float32", 1, None), store, cluster)
+    with pytest.raises(ConfigError, match="no host of the Ray cluster has 64 CPU"):
+        OnRay(partial(quality_of, space), cluster, cpus=64)
+
+
+def test_a_cluster_that_is_not_there_is_one_error() -> None:
+    argv = [sys.executable, "-c", "from harness.search.on_ray import join; join('127.0.0.1:9')"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert "ConfigError: no Ray cluster at 127.0.0.1:9" in done.stderr
+
+
+def test_a_worker_needs_devices_that_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "devices.toml").write_text('default = "local"\n[devices.local]\ntransport = "local"\n')
+    found = CliRunner().invoke(
+        cli, ["worker", "--address", "127.0.0.1:9", "--device", "pi4", "--inventory", str(tmp_path / "devices.toml")]
+    )
+    assert found.exit_code == 1
+    assert "pi4" in found.stderr
