@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.networks.keras_build import build_keras
     from harness.networks.named import network_named
     from harness.report.plots import plot_samples
+    from harness.search.optuna_search import optuna_objective
     from harness.tables.table import LatencyTable
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "doctor",
     "equal",
     "network_named",
+    "optuna_objective",
     "plot_samples",
     "results",
     "samples",
@@ -61,6 +63,7 @@ _HOMES = {
     "doctor": "harness.measure.doctor",
     "equal": "harness.measure.equal",
     "network_named": "harness.networks.named",
+    "optuna_objective": "harness.search.optuna_search",
     "plot_samples": "harness.report.plots",
     "results": "harness.measure.frames",
     "samples": "harness.measure.frames",
