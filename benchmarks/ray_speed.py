@@ -46,7 +46,7 @@ def main() -> None:
 def searched_s(space_name: str, workers: int, trials: int) -> float:
     """Return how long a search takes on a fresh cluster with so many workers, all started beforehand."""
     ray, space = load_ray(), space_named(space_name)
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=workers, _node_ip_address="127.0.0.1", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         quality = OnRay(sleeping, "auto")
         list(quality.each([space.sample(random.Random(seed)) for seed in range(2 * workers)]))

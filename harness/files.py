@@ -23,14 +23,6 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"{path.parent} cannot be written to", "Choose another folder, or change its permissions.")
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder unless it is there; raises ConfigError where it cannot be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be a folder: {error.strerror or error}", "Name another one.") from None
-
-
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; it takes the place of `path` once the block has ended without an error."""

@@ -11,16 +11,12 @@ import click
 from harness.cli import options
 from harness.cli.table_build import default_path, what_is_named
 from harness.errors import ConfigError
-from harness.files import make_folder
 
 if TYPE_CHECKING:
     from harness.networks.space import Space
     from harness.search.finish import Final
     from harness.search.study import Searched, Study
     from harness.tables.table import LatencyTable
-
-_REWARDS = ("soft", "hard", "absolute", "constrained")
-_STRATEGIES = ("mnasnet", "reinforce", "evolution", "random", "tpe", "nsga2")
 
 
 def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -50,17 +46,17 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
 )
 @click.option(
     "--strategy",
-    type=click.Choice(_STRATEGIES),
     default="mnasnet",
     show_default=True,
-    help="mnasnet: PPO; reinforce: Zoph and Le's; tpe and nsga2: Optuna's.",
+    metavar="NAME",
+    help="mnasnet (PPO), reinforce (Zoph and Le's), evolution, random, or Optuna's tpe and nsga2.",
 )
 @click.option(
     "--reward",
-    type=click.Choice(_REWARDS),
     default="soft",
     show_default=True,
-    help="soft and hard: MnasNet's; absolute: TuNAS's; constrained: quality within the target.",
+    metavar="NAME",
+    help="soft or hard (MnasNet's), absolute (TuNAS's), or constrained (quality within the target).",
 )
 @click.option("--data", metavar="DATA", help="What to train on: a .npz file, a folder of images, or a data set that Keras knows.")
 @click.option(
@@ -193,7 +189,6 @@ def search(
         targets.append(target)
     study = Study(space, tuple(targets), strategy, reward, trials, batch, live_share, seed)
     folder = folder or results / "searches" / _called(study)
-    make_folder(folder)
     how: dict[str, Any] = {"log": folder / "trials.jsonl", "ray": ray, **places}
     final = None
     with shown(trials, final_epochs) as tell:
@@ -201,17 +196,17 @@ def search(
             assert recorded is not None
             known = Recorded.read(recorded, space)
             outcome = run_study(study, known, settings={"recorded": known.sha256}, tried=tell.tried, progress=tell.progress, **how)
-            write(study, outcome, folder)
+            _write(study, outcome, folder)
         else:
             precision_of(study.targets)
             with training.quality(space, ray) as quality:
                 outcome = run_study(study, quality, settings=training.settings, tried=tell.tried, progress=tell.progress, **how)
-            write(study, outcome, folder)
+            _write(study, outcome, folder)
             final = training.finish(study, outcome, folder, each=tell.epoch, progress=tell.progress, ray=ray, **places)
     _report(study, outcome, final, folder, as_json=as_json)
 
 
-def write(study: Study, found: Searched, folder: Path) -> None:
+def _write(study: Study, found: Searched, folder: Path) -> None:
     """Write the fronts and the picture."""
     from harness.report.search_plot import plot_search
     from harness.report.searches import write_front

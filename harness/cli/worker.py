@@ -11,6 +11,8 @@ import click
 
 from harness.cli import options
 
+_LOOPBACK = "127.0.0.1"
+
 
 @click.command()
 @click.option("--address", required=True, metavar="HOST:PORT", help="Of the cluster: what `ray start --head` printed.")
@@ -32,6 +34,8 @@ def worker(address: str, devices: tuple[str, ...], cpus: int | None, node_addres
     argv = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--address={address}"]
     argv += [f"--resources={json.dumps({DEVICE + device.name: 1 for device in chosen})}"]
     argv += [] if cpus is None else [f"--num-cpus={cpus}"]
+    if node_address is None and address.startswith(_LOOPBACK):
+        node_address = _LOOPBACK  # a cluster of this machine alone listens on it alone
     argv += [] if node_address is None else [f"--node-ip-address={node_address}"]
     environment = dict(os.environ) if inventory is None else {**os.environ, "HARNESS_DEVICES": str(inventory.resolve())}
     click.echo(f"joining {address} with {', '.join(device.name for device in chosen)}", err=True)

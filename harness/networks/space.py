@@ -153,6 +153,11 @@ class Space:
         )
 
     @cached_property
+    def skips(self) -> bool:
+        """Whether a layer's tokens alone do not tell what it reads."""
+        return any(stage.skips for stage in self.stages)
+
+    @cached_property
     def size(self) -> int:
         """The number of different candidates."""
         return math.prod(sum(stage.combinations(layers) for layers in stage.layers) for stage in self.stages)
@@ -216,7 +221,7 @@ class Space:
 
     def costs(self, tokens: Tokens) -> Costs:
         """Return what `network(tokens).costs` is, sooner: what a stage costs is remembered."""
-        if any(stage.skips for stage in self.stages):
+        if self.skips:
             return self.network(tokens).costs
         shape, total = self._stem
         for stage, part in zip(self.stages, self.parts(tokens), strict=True):

@@ -15,7 +15,10 @@ from harness.errors import ConfigError
 from harness.networks.space import Tokens
 from harness.search.run import ChildFailed, Quality
 
-_LOOKED_AFTER_S = 30.0
+LOOKED_AFTER_S = 30.0
+"""How long a task is waited for before its host is looked after."""
+
+_START = "start one: ray start --head --node-ip-address 127.0.0.1"
 DEVICE = "device:"
 """Before a device's name it names the resource of a host that has it, of which there is one."""
 
@@ -34,9 +37,9 @@ def check_reached(address: str) -> None:
     """Raise ConfigError where nothing listens at HOST:PORT."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=_LOOKED_AFTER_S).close()
+        socket.create_connection((host, int(port)), timeout=LOOKED_AFTER_S).close()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"no Ray cluster at {address}: {error}", "start one: ray start --head --node-ip-address 127.0.0.1") from None
+        raise ConfigError(f"no Ray cluster at {address}: {error}", _START) from None
 
 
 def join(address: str) -> None:
@@ -46,17 +49,12 @@ def join(address: str) -> None:
         return
     if ":" in address:
         check_reached(address)  # Ray itself would try for minutes
+    # Alone it listens on this machine only.
+    alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
     try:
-        ray.init(
-            address="local" if address == "local" else address,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **alone)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"no Ray cluster at {address}: {str(error).splitlines()[0]}", "start one: ray start --head --node-ip-address 127.0.0.1"
-        ) from None
+        raise ConfigError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}", _START) from None
 
 
 class OnRay:
@@ -83,7 +81,7 @@ class OnRay:
         ray = load_ray()
         waiting = {self._task.remote(self._key, self._make, tokens): (tokens, 1) for tokens in candidates}
         while waiting:
-            ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOKED_AFTER_S)
+            ended, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOKED_AFTER_S)
             if not ended:
                 self._check()
                 continue

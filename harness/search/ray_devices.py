@@ -21,13 +21,12 @@ from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.search.finish import Verified, verify
 from harness.search.live import LiveLatency
-from harness.search.on_ray import DEVICE, join, load_ray
+from harness.search.on_ray import DEVICE, LOOKED_AFTER_S, join, load_ray
 from harness.search.resources import Amounts
 from harness.search.study import Target
 from harness.tables.table import Origin
 
 T = TypeVar("T")
-_LOOKED_AFTER_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,12 @@ class Host:
     def call(self, function: Callable[..., Any], *arguments: object) -> Any:
         """Return what a function returns there; raises ConfigError where that host is lost."""
         task = self._ray.remote(num_cpus=0, resources={DEVICE + self._device: 1}, max_retries=0)(function).remote(*arguments)
-        while not self._ray.wait([task], timeout=_LOOKED_AFTER_S)[0]:
+        while not self._ray.wait([task], timeout=LOOKED_AFTER_S)[0]:
             self._check()
+        lost = self._ray.exceptions
         try:
             return self._ray.get(task)
-        except self._ray.exceptions.RaySystemError as error:
-            raise ConfigError(f"the host that has {self._device} was lost: {error}", self._hint) from None
-        except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.NodeDiedError) as error:
+        except (lost.RaySystemError, lost.WorkerCrashedError, lost.NodeDiedError, lost.OutOfMemoryError) as error:
             raise ConfigError(f"the host that has {self._device} was lost: {error}", self._hint) from None
 
     def _check(self) -> None:

@@ -49,7 +49,7 @@ class TableLatency:
     name: str = "latency_ms"
 
     def __post_init__(self) -> None:
-        if any(stage.skips for stage in self.space.stages):
+        if self.space.skips:
             return  # its blocks cannot be listed: each candidate tells its own
         keys = [block_key(block, shapes) for block, shapes in blocks_of_space(self.space)]
         missing = [key for key in keys if self.table.predictor.row(key) is None]
@@ -64,7 +64,7 @@ class TableLatency:
 
     def of(self, tokens: npt.NDArray[np.integer]) -> Amounts:
         """Return predictions; raises MissingBlock that names what must be measured first."""
-        if any(stage.skips for stage in self.space.stages):
+        if self.space.skips:
             found = self.table.predict_many(self.space.network(tuple(line)) for line in tokens.tolist())
         else:
             found = self.table.predict_tokens(self.space, tokens)

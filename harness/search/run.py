@@ -16,7 +16,7 @@ from harness.networks.space import Tokens
 from harness.rewards import Reward
 from harness.search.log import Log
 from harness.search.resources import Resource
-from harness.search.trial import Strategy, Trial
+from harness.search.trial import Strategy, Trial, best_of
 from harness.tables.reading import plain
 
 Quality = Callable[[Tokens], float]
@@ -70,79 +70,61 @@ def search(
     if live:
         own |= {"live": [resource.name for resource in live], "live_share": live_share}
     with Log(None if log is None else Path(log), {**own, **(settings or {})}) as kept:
-        return _searched(strategy, quality, resources, reward, trials, batch, live, live_share, kept, progress)
+        known = dict(kept.trials)
+        whole = set(names)
+        before: dict[Tokens, Trial] = {}
 
+        def remember(trial: Trial) -> None:
+            # Of a candidate that came twice one line may have been measured when the search was cut short, and the other not yet.
+            if set(trial.used) == whole and not (trial.tokens in before and before[trial.tokens].predicted):
+                before[trial.tokens] = trial
 
-def _searched(
-    strategy: Strategy,
-    quality: Quality | Parallel,
-    resources: Sequence[Resource],
-    reward: Reward,
-    trials: int,
-    batch: int,
-    live: Sequence[Resource],
-    live_share: float,
-    kept: Log,
-    progress: Callable[[Trial], None] | None,
-) -> tuple[Trial, ...]:
-    """Return all trials, those in the log among them."""
-    known = dict(kept.trials)
-    whole = {resource.name for resource in resources}
-    before: dict[Tokens, Trial] = {}
+        def keep(trial: Trial) -> None:
+            known[trial.number] = trial
+            remember(trial)
+            kept.add(trial)
+            if progress is not None:
+                progress(trial)
 
-    def remember(trial: Trial) -> None:
-        # Of a candidate that came twice one line may have been measured when the search was cut short, and the other not yet.
-        if set(trial.used) == whole and not (trial.tokens in before and before[trial.tokens].predicted):
-            before[trial.tokens] = trial
-
-    def keep(trial: Trial) -> None:
-        known[trial.number] = trial
-        remember(trial)
-        kept.add(trial)
-        if progress is not None:
-            progress(trial)
-
-    for trial in known.values():
-        remember(trial)
-        if progress is not None:
-            progress(trial)
-    done: list[Trial] = []
-    while len(done) < trials:
-        numbered = dict(enumerate(strategy.ask(batch), start=len(done)))
-        if any(number in known and known[number].tokens != tokens for number, tokens in numbered.items()):
-            raise ConfigError(
-                "the strategy asks for other candidates than those in its log",
-                "its version or its seed is another: name another folder",
-            )
-        for number, tokens in numbered.items():
-            if number not in known and tokens in before:
-                keep(replace(before[tokens], number=number))
-        new = list(dict.fromkeys(tokens for number, tokens in numbered.items() if number not in known))
-        for trial in _tried(new, quality, resources, reward):
+        for trial in known.values():
+            remember(trial)
+            if progress is not None:
+                progress(trial)
+        done: list[Trial] = []
+        while len(done) < trials:
+            numbered = dict(enumerate(strategy.ask(batch), start=len(done)))
+            if any(number in known and known[number].tokens != tokens for number, tokens in numbered.items()):
+                raise ConfigError(
+                    "the strategy asks for other candidates than those in its log",
+                    "its version or its seed is another: name another folder",
+                )
             for number, tokens in numbered.items():
-                if tokens == trial.tokens and number not in known:
-                    keep(replace(trial, number=number))
-        if live:
-            chosen = _promising([known[number] for number in numbered], reward, live_share)
-            found = _amounts(live, [tokens for tokens in chosen if not before[tokens].predicted])
-            for tokens in chosen:
-                if tokens in found:
-                    remember(_measured(before[tokens], found[tokens], reward))
-                for number, asked in numbered.items():
-                    if asked == tokens and not known[number].predicted:
-                        keep(replace(before[tokens], number=number))
-        told = [known[number] for number in numbered]
-        strategy.tell(told)
-        done += told
-    return tuple(done)
+                if number not in known and tokens in before:
+                    keep(replace(before[tokens], number=number))
+            new = list(dict.fromkeys(tokens for number, tokens in numbered.items() if number not in known))
+            for trial in _tried(new, quality, resources, reward):
+                for number, tokens in numbered.items():
+                    if tokens == trial.tokens and number not in known:
+                        keep(replace(trial, number=number))
+            if live:
+                chosen = _promising([known[number] for number in numbered], reward, live_share)
+                found = _amounts(live, [tokens for tokens in chosen if not before[tokens].predicted])
+                for tokens in chosen:
+                    if tokens in found:
+                        remember(_measured(before[tokens], found[tokens], reward))
+                    for number, asked in numbered.items():
+                        if asked == tokens and not known[number].predicted:
+                            keep(replace(before[tokens], number=number))
+            told = [known[number] for number in numbered]
+            strategy.tell(told)
+            done += told
+        return tuple(done)
 
 
 def with_best_measured(trials: Sequence[Trial], live: Sequence[Resource], reward: Reward) -> tuple[Trial, ...]:
     """Return trials of which the one with the largest reward was measured: what was only predicted must not win by the table's error."""
     found = list(trials)
-    while (rewarded := [trial for trial in found if trial.reward is not None]) and not (
-        best := max(rewarded, key=lambda trial: (trial.reward or 0.0, -trial.number))
-    ).predicted:
+    while (best := best_of(found)) is not None and not best.predicted:
         measured = _measured(best, _amounts(live, [best.tokens])[best.tokens], reward)
         found = [replace(measured, number=trial.number) if trial.tokens == best.tokens else trial for trial in found]
     return tuple(found)

@@ -21,7 +21,7 @@ from harness.search.live import LiveLatency
 from harness.search.named import reward_named, strategy_named
 from harness.search.resources import Resource, TableLatency
 from harness.search.run import BATCH, Parallel, Quality, search, with_best_measured
-from harness.search.trial import Trial
+from harness.search.trial import Trial, best_of
 from harness.tables.least import least
 from harness.tables.listing import blocks_of_space
 from harness.tables.seen import settings_of
@@ -171,8 +171,7 @@ def _live_on_ray(study: Study, address: str, store: Store) -> list[Resource]:
 
 def _told_by(table: LatencyTable, space: Space) -> str:
     """Return a hash of what predictions of a space's candidates rest on: another block that was added to the table changes none."""
-    skips = any(stage.skips for stage in space.stages)
-    keys = set(table.by_key) if skips else {block_key(block, shapes) for block, shapes in blocks_of_space(space)}
+    keys = set(table.by_key) if space.skips else {block_key(block, shapes) for block, shapes in blocks_of_space(space)}
     if table.calibration is not None:
         keys |= {key for network in table.calibration.networks for key in network.keys}
     rows = sorted((row for row in table.rows if row.key in keys), key=lambda row: row.key)
@@ -191,9 +190,3 @@ def check_reachable(space: Space, target: Target) -> None:
             f"{target.latency_ms:g} ms on {target.device}: no candidate of {space.name} is predicted less than {least_ms:.4g} ms",
             f"that is space:{space.name}/{space.encode(tokens)}\ngive a target above it, or a space of smaller networks",
         )
-
-
-def best_of(trials: tuple[Trial, ...]) -> Trial | None:
-    """Return the trial of the largest reward, the first of equals; None where none has one."""
-    rewarded = [(trial.reward, -trial.number, trial) for trial in trials if trial.reward is not None]
-    return max(rewarded)[2] if rewarded else None

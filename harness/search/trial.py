@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,3 +35,9 @@ class Strategy(Protocol):
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Learn what became of the candidates that were asked for last, in their order."""
+
+
+def best_of(trials: Iterable[Trial]) -> Trial | None:
+    """Return the trial of the largest reward, the first of equals; None where none has one."""
+    rewarded = [trial for trial in trials if trial.reward is not None]
+    return max(rewarded, key=lambda trial: (trial.reward or 0.0, -trial.number), default=None)

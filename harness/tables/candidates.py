@@ -31,7 +31,7 @@ class Candidates:
     """
 
     def __init__(self, space: Space, predictor: Predictor) -> None:
-        if any(stage.skips for stage in space.stages):
+        if space.skips:
             raise ConfigError(
                 f"{space.name} has skips: tokens alone do not predict it", "predict networks: space.network(tokens) makes them"
             )

@@ -20,7 +20,7 @@ def least(table: LatencyTable, space: Space) -> tuple[Tokens, float] | None:
 
     None for a space with skips, where a layer's input does not tell what came before. Raises MissingBlock.
     """
-    if any(stage.skips for stage in space.stages):
+    if space.skips:
         return None
     predictor = table.predictor
     reached = _behind(predictor, {space.input: (0.0, ())}, [(space.stem, ())])

@@ -41,7 +41,7 @@ class Timed:
 
 def blocks_of_space(space: Space) -> tuple[Placed, ...]:
     """Return every block that takes time in a candidate of a space, each once; raises ConfigError for a space without any."""
-    if any(stage.skips for stage in space.stages):
+    if space.skips:
         raise ConfigError(f"{space.name} has too many blocks to list, as its layers choose what they read", "name networks instead")
     found = tuple((block, shapes) for block, shapes in unique_blocks(space) if timed(block))
     if not found:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from click.testing import CliRunner
 from harness.cli.main import cli
 from harness.errors import ConfigError
 from harness.measure.store import Store
-from harness.networks.space import Space, Tokens
+from harness.networks.space import Tokens
 from harness.rewards import Weighted
 from harness.search.on_ray import OnRay, join
 from harness.search.ray_devices import RayLatency, There
@@ -39,13 +38,13 @@ on_a_board = pytest.mark.skipif(not allowed(), reason="a board with a /tmp of it
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
-def quality_of(space: Space) -> Quality:
+def made_quality() -> Quality:
     def quality(tokens: Tokens) -> float:
         if tokens == (1, 0, 0, 0, 0, 0):
             os.kill(os.getpid(), signal.SIGKILL)
         if tokens == (0, 1, 0, 0, 0, 0):
             raise ChildFailed("its loss is nan after epoch 1")
-        return 0.5 + sum(tokens) / 100 + 0 * len(space.stages)
+        return 0.5 + sum(tokens) / 100
 
     return quality
 
@@ -62,7 +61,7 @@ def cluster(folder: Path) -> Iterator[str]:
     """Start a head with one processor, and have a worker join it that has another one and the device."""
     address = "127.0.0.1:26379"
     head = [*RAY, "start", "--head", "--block", "--port=26379", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--include-dashboard=false"]
-    harness = [str(Path(sys.executable).parent / "harness"), "worker", "--address", address, "--cpus", "1", "--node-address", "127.0.0.1"]
+    harness = [str(Path(sys.executable).parent / "harness"), "worker", "--address", address, "--cpus", "1"]
     listed = folder / "devices.toml"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     with ExitStack() as stack:
@@ -111,15 +110,15 @@ def test_a_search_on_a_cluster_is_the_one_without_it(cluster: str, tmp_path: Pat
         return 0.5 + sum(tokens) / 100
 
     here = search(RandomSearch(space), sound, [MultAdds(space)], reward, trials=24, batch=8)
-    there = OnRay(partial(quality_of, space), cluster)
+    there = OnRay(made_quality, cluster)
     found = search(RandomSearch(space), there, [MultAdds(space)], reward, trials=24, batch=8, log=tmp_path / "log")
     odd = {(1, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0)}
     assert [trial for trial in found if trial.tokens not in odd] == [trial for trial in here if trial.tokens not in odd]
     assert search(RandomSearch(space), sound, [MultAdds(space)], reward, trials=24, batch=8, log=tmp_path / "log") == found
 
 
-def test_a_child_whose_process_dies_has_failed(cluster: str, tmp_path: Path) -> None:
-    quality = OnRay(partial(quality_of, small("stages", tmp_path)), cluster)
+def test_a_child_whose_process_dies_has_failed(cluster: str) -> None:
+    quality = OnRay(made_quality, cluster)
     found = dict(quality.each([(1, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0)]))
     assert found[0, 0, 1, 0, 0, 0] == 0.51
     assert "was killed" in str(found[1, 0, 0, 0, 0, 0])
@@ -144,7 +143,7 @@ def test_what_no_host_has_is_one_error(cluster: str, tmp_path: Path) -> None:
     with Store.open(tmp_path / "results") as store, pytest.raises(ConfigError, match="no host of the Ray cluster has pixel9"):
         RayLatency(There(space, "pixel9", "float32", 1, None), store, cluster)
     with pytest.raises(ConfigError, match="no host of the Ray cluster has 64 CPU"):
-        OnRay(partial(quality_of, space), cluster, cpus=64)
+        OnRay(made_quality, cluster, cpus=64)
 
 
 def test_a_cluster_that_is_not_there_is_one_error() -> None:

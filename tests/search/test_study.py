@@ -121,6 +121,8 @@ def test_a_target_out_of_reach_is_told_with_what_can_be_reached(folder: Path) ->
         (("--target-ms", "1", "--data", "{}/none.npz", "--table", "{}/pi4.json"), "cannot read"),
         (("--target-ms", "1", "--data", "cifar11", "--table", "{}/pi4.json"), "is no data set"),
         (("--target-ms", "1", "--recorded", "{}/bad.csv", "--table", "{}/pi4.json"), "bad.csv:2: a quality of 'good'"),
+        (("--target-ms", "1", "--recorded", "{}/known.csv", "--table", "{}/pi4.json", "--strategy", "evolve"), "did you mean 'evolution'"),
+        (("--target-ms", "1", "--recorded", "{}/known.csv", "--table", "{}/pi4.json", "--reward", "sofd"), "did you mean 'soft'"),
         (("--target-ms", "1", "--recorded", "{}/few.csv", "--table", "{}/pi4.json", "--strategy", "random"), "does not hold"),
     ],
 )
