@@ -11,7 +11,7 @@ from benchmarks import figures
 from harness.networks.catalogue import space_named
 from harness.networks.space import Tokens
 from harness.rewards import Weighted
-from harness.search.on_ray import OnRay, load_ray
+from harness.search.on_ray import OnRay, join, load_ray
 from harness.search.resources import MultAdds
 from harness.search.run import Quality, search
 from harness.search.strategies import RandomSearch
@@ -46,7 +46,7 @@ def main() -> None:
 def searched_s(space_name: str, workers: int, trials: int) -> float:
     """Return how long a search takes on a fresh cluster with so many workers, all started beforehand."""
     ray, space = load_ray(), space_named(space_name)
-    ray.init(num_cpus=workers, _node_ip_address="127.0.0.1", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    join("local", cpus=workers)
     try:
         quality = OnRay(sleeping, "auto")
         list(quality.each([space.sample(random.Random(seed)) for seed in range(2 * workers)]))

@@ -11,8 +11,6 @@ import click
 
 from harness.cli import options
 
-_LOOPBACK = "127.0.0.1"
-
 
 @click.command()
 @click.option("--address", required=True, metavar="HOST:PORT", help="Of the cluster: what `ray start --head` printed.")
@@ -26,16 +24,15 @@ def worker(address: str, devices: tuple[str, ...], cpus: int | None, node_addres
     A search on the cluster trains here and measures on them, until this command is interrupted or the cluster ends.
     """
     from harness.devices.inventory import load_inventory
-    from harness.search.on_ray import DEVICE, check_reached, load_ray
+    from harness.search.on_ray import DEVICE, check_reached, load_ray, use_token
 
+    use_token()
     load_ray()
     chosen = load_inventory(inventory).select(devices)
     check_reached(address)
     argv = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--address={address}"]
     argv += [f"--resources={json.dumps({DEVICE + device.name: 1 for device in chosen})}"]
     argv += [] if cpus is None else [f"--num-cpus={cpus}"]
-    if node_address is None and address.startswith(_LOOPBACK):
-        node_address = _LOOPBACK  # a cluster of this machine alone listens on it alone
     argv += [] if node_address is None else [f"--node-ip-address={node_address}"]
     environment = dict(os.environ) if inventory is None else {**os.environ, "HARNESS_DEVICES": str(inventory.resolve())}
     click.echo(f"joining {address} with {', '.join(device.name for device in chosen)}", err=True)

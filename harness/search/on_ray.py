@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,10 @@ from harness.search.run import ChildFailed, Quality
 LOOKED_AFTER_S = 30.0
 """How long a task is waited for before its host is looked after."""
 
-_START = "start one: ray start --head --node-ip-address 127.0.0.1"
+_ONLY_HERE = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""By it Ray listens on the loopback interface alone, on Linux too. It must be there before Ray is imported, and no host can join then."""
+
+_START = "start one: ray start --head"
 DEVICE = "device:"
 """Before a device's name it names the resource of a host that has it, of which there is one."""
 
@@ -33,6 +37,13 @@ def load_ray() -> Any:
     return ray
 
 
+def use_token() -> None:
+    """Let Ray authenticate by this user's token where there is one, as `ray start` does: a cluster that has one refuses all others."""
+    known = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or (Path.home() / ".ray" / "auth_token").exists()
+    if known:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def check_reached(address: str) -> None:
     """Raise ConfigError where nothing listens at HOST:PORT."""
     host, _, port = address.rpartition(":")
@@ -42,15 +53,21 @@ def check_reached(address: str) -> None:
         raise ConfigError(f"no Ray cluster at {address}: {error}", _START) from None
 
 
-def join(address: str) -> None:
-    """Connect this process to a cluster, unless it is; `local` starts one of this machine alone. Raises ConfigError where there is none."""
+def join(address: str, cpus: int | None = None) -> None:
+    """Connect this process to a cluster, unless it is; `local` starts one of this machine alone, with so many processors.
+
+    Raises ConfigError where there is none.
+    """
+    if address == "local":
+        os.environ.setdefault(*_ONLY_HERE)
+    else:
+        use_token()
     ray = load_ray()
     if ray.is_initialized():
         return
     if ":" in address:
         check_reached(address)  # Ray itself would try for minutes
-    # Alone it listens on this machine only.
-    alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
+    alone = {"include_dashboard": False, "num_cpus": cpus} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **alone)
     except (OSError, ValueError, RuntimeError) as error:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
-import ray
 from click.testing import CliRunner
 
 from harness.cli.main import cli
@@ -25,7 +25,7 @@ from harness.errors import ConfigError
 from harness.measure.store import Store
 from harness.networks.space import Tokens
 from harness.rewards import Weighted
-from harness.search.on_ray import OnRay, join
+from harness.search.on_ray import OnRay, join, load_ray
 from harness.search.ray_devices import RayLatency, There
 from harness.search.resources import MultAdds
 from harness.search.run import ChildFailed, Quality, search
@@ -60,11 +60,15 @@ def folder() -> Iterator[Path]:
 def cluster(folder: Path) -> Iterator[str]:
     """Start a head with one processor, and have a worker join it that has another one and the device."""
     address = "127.0.0.1:26379"
-    head = [*RAY, "start", "--head", "--block", "--port=26379", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--include-dashboard=false"]
+    head = [*RAY, "start", "--head", "--block", "--port=26379", "--num-cpus=1", "--include-dashboard=false"]
     harness = [str(Path(sys.executable).parent / "harness"), "worker", "--address", address, "--cpus", "1"]
     listed = folder / "devices.toml"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    with ExitStack() as stack:
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}  # Ray listens on all interfaces
+    environment = {**os.environ, **secret}
+    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        for name, value in secret.items():
+            patch.setenv(name, value)
         started = subprocess.Popen([*head, f"--temp-dir={folder / 'ray'}"], **quiet)  # type: ignore[call-overload]  # as it takes them
         stack.callback(ended, started)
         if allowed():
@@ -79,6 +83,7 @@ def cluster(folder: Path) -> Iterator[str]:
             time.sleep(0.2)
         stack.callback(ended, subprocess.Popen([*harness, "--inventory", str(listed)], **quiet))  # type: ignore[call-overload]  # as above
         join(address)
+        ray = load_ray()
         stack.callback(ray.shutdown)
         while sum(node["Alive"] for node in ray.nodes()) < 2:
             assert time.monotonic() < until
@@ -115,6 +120,26 @@ def test_a_search_on_a_cluster_is_the_one_without_it(cluster: str, tmp_path: Pat
     odd = {(1, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0)}
     assert [trial for trial in found if trial.tokens not in odd] == [trial for trial in here if trial.tokens not in odd]
     assert search(RandomSearch(space), sound, [MultAdds(space)], reward, trials=24, batch=8, log=tmp_path / "log") == found
+
+
+def test_a_cluster_of_this_machine_alone_listens_on_it_alone() -> None:
+    said = """
+import subprocess
+from harness.search.on_ray import join
+
+def listening():
+    lines = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return {line.split()[3] for line in lines if '"raylet"' in line or '"gcs_server"' in line}
+
+before = listening()
+join("local", cpus=1)
+print("\\n".join(listening() - before))
+"""
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, env=environment)
+    addresses = {line.rpartition(":")[0] for line in done.stdout.split()}
+    assert addresses
+    assert addresses <= {"127.0.0.1", "[::ffff:127.0.0.1]"}
 
 
 def test_a_child_whose_process_dies_has_failed(cluster: str) -> None:
