@@ -122,7 +122,7 @@ def test_a_search_on_a_cluster_is_the_one_without_it(cluster: str, tmp_path: Pat
     assert search(RandomSearch(space), sound, [MultAdds(space)], reward, trials=24, batch=8, log=tmp_path / "log") == found
 
 
-def test_a_cluster_of_this_machine_alone_listens_on_it_alone() -> None:
+def test_a_cluster_of_this_machine_alone_listens_on_it_alone(folder: Path) -> None:
     said = """
 import subprocess
 from harness.search.on_ray import join
@@ -136,6 +136,7 @@ join("local", cpus=1)
 print("\\n".join(listening() - before))
 """
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+    environment["RAY_TMPDIR"] = str(folder)  # the path of a socket has 107 bytes at most, and $TMPDIR may be a long one
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     addresses = {line.rpartition(":")[0] for line in done.stdout.split()}
