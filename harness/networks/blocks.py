@@ -134,7 +134,7 @@ class Conv(Block):
 
 @dataclass(frozen=True)
 class Depthwise(Block):
-    """A depthwise convolution with batch norm, or a bias where not `norm`."""
+    """A depthwise convolution with batch norm, or a bias where not `norm`; with `norm` no bias is trained, whatever `bias` is."""
 
     type: ClassVar[str] = "depthwise"
     kernel: Size
@@ -143,11 +143,12 @@ class Depthwise(Block):
     multiplier: int = 1
     norm: bool = True
     activation: Activation = "linear"
+    bias: bool = True
 
     def expand(self, graph: Graph, *inputs: int) -> int:
         """Add one depthwise convolution."""
         return graph.add(
-            DepthwiseConvolution(self.kernel, self.stride, self.padding, self.multiplier, self.norm, activation=self.activation), *inputs
+            DepthwiseConvolution(self.kernel, self.stride, self.padding, self.multiplier, self.norm, self.bias, self.activation), *inputs
         )
 
 
@@ -276,13 +277,14 @@ class Pool(Block):
 
 @dataclass(frozen=True)
 class GlobalPool(Block):
-    """The average of each channel, as a flat output."""
+    """The average of each channel, as a flat output, or as a feature map of one place where `keep`."""
 
     type: ClassVar[str] = "global_pool"
+    keep: bool = False
 
     def expand(self, graph: Graph, *inputs: int) -> int:
         """Add one global pooling operation."""
-        return graph.add(GlobalPooling(), *inputs)
+        return graph.add(GlobalPooling(self.keep), *inputs)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from harness.networks.blocks import (
     Size,
 )
 from harness.networks.graph import Shape
+from harness.networks.layers import Cropped, Padded, Reading, Scaled, Sum
 from harness.networks.wiring import Branches, Cell, Gather, SkipConv
 from harness.tomlfile import FieldError, nearest
 
@@ -32,6 +33,7 @@ BLOCKS: dict[str, type[Block]] = {
     for block in (
         *(Conv, Depthwise, Separable, MBConv, Bottleneck, Pool, GlobalPool, FlattenMap, DenseLayer, Activated, DropoutLayer),
         *(Branches, SkipConv, Gather, Cell),
+        *(Sum, Scaled, Padded, Cropped, Reading),
     )
 }
 """The blocks by the `type` that files call them."""
@@ -157,6 +159,8 @@ def _value(hint: Any, value: Any, what: str) -> Any:
         return tuple(_checked(fits, value, what, "a list of whole numbers"))
     if hint == tuple[str, ...]:
         return tuple(_checked(isinstance(value, list) and all(isinstance(item, str) for item in value), value, what, "a list of texts"))
+    if hint is Block:
+        return block_of(value)
     assert hint == _CHAINS, hint
     fits = isinstance(value, list) and all(isinstance(chain, list) for chain in value)
     return tuple(tuple(block_of(item) for item in chain) for chain in _checked(fits, value, what, "a list of lists of blocks"))

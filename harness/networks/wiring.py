@@ -62,7 +62,7 @@ class SkipConv(Block):
 
     def reads(self, position: int) -> tuple[int, ...]:
         """Return its inputs."""
-        return _earlier(self.inputs, position)
+        return earlier(self.inputs, position)
 
     def expand(self, graph: Graph, *inputs: int) -> int:
         """Add the concatenation and the convolution."""
@@ -78,14 +78,15 @@ class Gather(Block):
 
     def reads(self, position: int) -> tuple[int, ...]:
         """Return its inputs."""
-        return _earlier(self.inputs, position)
+        return earlier(self.inputs, position)
 
     def expand(self, graph: Graph, *inputs: int) -> int:
         """Add the concatenation."""
         return gather(graph, inputs)
 
 
-def _earlier(inputs: tuple[int, ...], position: int) -> tuple[int, ...]:
+def earlier(inputs: tuple[int, ...], position: int) -> tuple[int, ...]:
+    """Return what a block at a position reads; raises ConfigError where that comes later, or is nothing."""
     later = [one for one in inputs if not 0 <= one <= position]
     if later or not inputs:
         raise ConfigError(f"inputs {list(inputs)} are not earlier outputs", f"give positions from 0, the network's input, to {position}")

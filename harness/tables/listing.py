@@ -14,6 +14,7 @@ from harness.errors import ConfigError
 from harness.measure import plan
 from harness.networks.blocks import Block, block_key
 from harness.networks.graph import Shape
+from harness.networks.layers import without_place
 from harness.networks.network import Network
 from harness.networks.space import Space, unique_blocks
 from harness.tables.table import timed
@@ -52,7 +53,7 @@ def blocks_of_space(space: Space) -> tuple[Placed, ...]:
 def blocks_of_networks(networks: Iterable[Network]) -> tuple[Placed, ...]:
     """Return every block of networks that takes time, each once."""
     found = {
-        key: (block, network.inputs_of(position))
+        key: (without_place(block), network.inputs_of(position))
         for network in networks
         for position, (block, key) in enumerate(zip(network.blocks, network.block_keys, strict=True))
         if timed(block)

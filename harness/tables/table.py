@@ -15,6 +15,7 @@ from harness.errors import ConfigError
 from harness.files import StrPath
 from harness.networks.blocks import Block, DropoutLayer, block_key
 from harness.networks.graph import Shape
+from harness.networks.layers import without_place
 from harness.networks.network import Network
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ class LatencyTable:
 
 def timed(block: Block) -> bool:
     """Return whether a block takes time when a network runs: dropout is left out of a model for inference."""
-    return not isinstance(block, DropoutLayer)
+    return not isinstance(without_place(block), DropoutLayer)
 
 
 def keys_of(network: Network) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ CHAINS = tuple[tuple[Block, ...], ...]
 SOME_CHAINS = (((Conv(8),), ()), ((Conv(8), Depthwise((3, 3))),), ((Conv(8),), (Depthwise((3, 3)),)), ((),), ((Branches(((Conv(8),),)),),))
 NAMED: dict[str, tuple[Any, ...]] = {
     "sums": (("sep3 h + p",), ("sep3 h + p", "avg3 0 + max5 h"), ("h + p", "h + 0", "0 + 1")),
+    "rows": ((0, 0), (0, 1), (2, 1)),
+    "columns": ((0, 0), (0, 1), (2, 1)),
     "concat": (("p",), ("0", "p"), ("h", "p", "0")),
 }
 SOME: list[tuple[Any, tuple[Any, ...]]] = [
@@ -28,6 +30,7 @@ SOME: list[tuple[Any, tuple[Any, ...]]] = [
     (Size, ((1, 1), (1, 2), (2, 1), (2, 2), (11, 11))),
     (tuple[int, ...], ((0,), (1, 1), (0, 1))),
     (CHAINS, SOME_CHAINS),
+    (Block, (Conv(8), Depthwise((3, 3)), Branches(SOME_CHAINS[0]))),
 ]
 
 
@@ -35,7 +38,9 @@ def some(name: str, hint: Any) -> tuple[Any, ...]:
     """Return a few values that a field can have."""
     if get_origin(hint) is Literal:
         return get_args(hint)
-    return (1, 2) if (name, hint) == ("inputs", int) else NAMED.get(name) or next(values for kind, values in SOME if kind == hint)
+    if hint is int:
+        return (1, 2) if name == "inputs" else SOME[0][1]
+    return NAMED.get(name) or next(values for kind, values in SOME if kind == hint)
 
 
 def any_value(name: str, hint: Any) -> st.SearchStrategy[Any]:
@@ -47,7 +52,7 @@ def any_value(name: str, hint: Any) -> st.SearchStrategy[Any]:
         return few | st.integers(1, 10_000)
     if hint == Size:
         return few | st.tuples(st.integers(1, 300), st.integers(1, 300))
-    if hint == tuple[int, ...]:
+    if hint == tuple[int, ...] and name not in NAMED:
         return few | st.lists(st.integers(0, 50), min_size=1, max_size=4).map(tuple)
     if hint == CHAINS:
         chain = st.lists(st.one_of(any_of(Conv), any_of(Depthwise), any_of(MBConv)), max_size=2).map(tuple)
