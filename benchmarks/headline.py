@@ -26,13 +26,14 @@ from harness.networks.named import network_named
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.networks.space_file import read_space
-from harness.search.data import DataSet, data_named, data_of
-from harness.search.train import Recipe, adapted, train
+from harness.search.train import adapted, train
 from harness.tables.build import NETWORK_PASSES
 from harness.tables.listing import network_model
 from harness.tables.passes import passes_on
 from harness.tables.seen import seen_of
 from harness.tables.table import LatencyTable
+from harness.training.data import DataSet, data_named, data_of
+from harness.training.fit import Recipe
 
 SPACE = """
 title = "MnasNet's choices on small images"

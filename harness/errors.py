@@ -5,6 +5,7 @@ HarnessError
 ├── ConversionError          a model that cannot be converted or read
 ├── StoreError               the results database
 ├── MissingBlock             a block that a latency table has no row for
+├── TrainingFailed           a model whose training diverges or does not fit into memory
 └── DeviceError              a device, named
     ├── Unauthorized         it does not let us in, or is not who it should be
     ├── Offline              it cannot be reached
@@ -66,6 +67,10 @@ class MissingBlock(HarnessError):
         shown = ", ".join(keys[:_SHOWN]) + (f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
         super().__init__(f"the latency table of {table} lacks {_counted(len(keys))}: {shown}", hint)
         self.keys = keys
+
+
+class TrainingFailed(HarnessError):
+    """A model cannot be trained: its loss is no number, or it does not fit into memory."""
 
 
 _SHOWN = 3

@@ -18,12 +18,13 @@ LAYERS = (
     ("cli",),
     ("report",),
     ("search", "prune"),
+    ("training",),
     ("tables", "rewards"),
     ("measure",),
     ("devices",),
     ("convert",),
     ("networks",),
-    ("files", "tomlfile"),
+    ("files", "log", "tomlfile"),
     ("errors",),
 )
 DEPTH = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}

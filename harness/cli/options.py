@@ -32,6 +32,11 @@ def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
     return number
 
 
+def optional_share(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return a share as `share` does, None where none is given."""
+    return None if value is None else share(ctx, param, value)
+
+
 def shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...]:
     """Return shares written `0.25,0.5,1`, none of which is above 4."""
     try:
@@ -106,6 +111,17 @@ def devices(command: Command) -> Command:
 def as_json(command: Command) -> Command:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def augmentation(command: Command) -> Command:
+    """Add --flip and --pad: how images are varied while a network is trained."""
+    flip = click.option(
+        "--flip/--no-flip", default=True, show_default=True, help="Mirror half of the images: not where that changes what they show."
+    )
+    pad = click.option(
+        "--pad", type=click.IntRange(min=0), default=4, show_default=True, metavar="N", help="Shift images by up to N pixels."
+    )
+    return flip(pad(command))
 
 
 def run_settings(command: Command) -> Command:

@@ -116,6 +116,7 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     metavar="DIR",
     help="Where all of it goes. Default: searches/SPACE-STRATEGY-DEVICE-MSms in the results folder.",
 )
+@options.augmentation
 @options.as_json
 @options.places
 def search(
@@ -140,6 +141,8 @@ def search(
     completed: bool,
     ray: str | None,
     folder: Path | None,
+    flip: bool,
+    pad: int,
     as_json: bool,
     inventory: Path | None,
     results_folder: Path | None,
@@ -171,11 +174,12 @@ def search(
     assert not isinstance(space, list)
     training: Training | None = None
     if data is not None:
-        from harness.search.data import data_named
         from harness.search.finish import Training, precision_of
-        from harness.search.train import Recipe, adapted
+        from harness.search.train import adapted
+        from harness.training.data import data_named
+        from harness.training.fit import Recipe
 
-        recipe = Recipe(epochs=epochs, learning_rate=learning_rate, resolution=resolution)
+        recipe = Recipe(epochs=epochs, learning_rate=learning_rate, resolution=resolution, flip=flip, pad=pad)
         training = Training(data_named(data), recipe, final_epochs, seed)
         space = adapted(space, training.data)
     results = results_folder or found.results_dir

@@ -74,7 +74,7 @@ class Controller:
 
     def __init__(self, space: Space, seed: int = 0, units: int = UNITS, layers: int = LAYERS) -> None:
         """Make its weights from the seed; raises ConfigError where Keras runs on another backend."""
-        from harness.search.backend import load_keras
+        from harness.training.backend import load_keras
 
         load_keras()
         import keras

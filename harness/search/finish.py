@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,15 +21,17 @@ from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress
 from harness.networks.network import Network
 from harness.networks.space import Space
-from harness.search.data import DataSet
 from harness.search.isolated import Isolated
 from harness.search.run import Parallel, Quality
 from harness.search.study import Searched, Study, Target
-from harness.search.train import Recipe, Trainer, fed, train
+from harness.search.train import Trainer, train
 from harness.tables.build import NETWORK_PASSES
 from harness.tables.passes import passes_on
 from harness.tables.reading import plain, read
 from harness.tables.seen import check_here, seen_of, settings_of
+from harness.training.data import DataSet
+from harness.training.fit import Recipe, fed
+from harness.training.saved import save_model
 
 KERAS, TFLITE, REPORT = "best.keras", "best.tflite", "best.json"
 EXAMPLES = 200
@@ -107,7 +108,7 @@ class Training:
         """Return what becomes of the best candidate, and write best.keras, best.tflite and best.json into `folder`.
 
         What stands there of the same candidate and recipe is not done again; None where there is no best one, or no epochs for it.
-        `each` is told every epoch and its accuracy. Raises ChildFailed where training fails, and ConfigError where a device cannot run
+        `each` is told every epoch and its accuracy. Raises TrainingFailed where training fails, and ConfigError where a device cannot run
         the model.
         """
         if found.best is None or not self.final_epochs:
@@ -119,9 +120,7 @@ class Training:
             recipe = replace(self.recipe, epochs=self.final_epochs, resolution=None)
             trained = train(network, self.data, recipe, self.seed, tested=True, each=each)
             assert trained.test_accuracy is not None
-            with whole_file(folder / KERAS) as draft, warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # Keras hands numpy its variables
-                trained.model.save(draft)
+            save_model(trained.model, folder / KERAS)
             with whole_file(folder / TFLITE) as draft:
                 draft.write_bytes(tflite_of(network, trained.model, self.data, recipe, precision_of(study.targets)))
             final = Final(network.name, self.final_epochs, trained.accuracies, trained.test_accuracy, (), made_with)

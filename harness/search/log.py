@@ -1,16 +1,14 @@
-"""What a search has tried, a JSON line each, so that one that was killed goes on: the settings first, then trial after trial."""
+"""What a search has tried, so that one that was killed goes on."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from harness.errors import ConfigError
+from harness.log import LineLog
 from harness.search.trial import Trial
 from harness.tables.reading import plain, read
 
@@ -18,87 +16,29 @@ from harness.tables.reading import plain, read
 class Log:
     """The trials of one search in a file, by their numbers; without a path they are kept in memory alone. To be used in a `with`.
 
-    Raises ConfigError for a file of other settings, one that is no log or cannot be written, and one that another search is at.
+    Raises ConfigError as `LineLog` does.
     """
 
     def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        self.trials: dict[int, Trial] = {}
-        self._path = path
-        self._file: TextIO | None = None
-        if path is None:
-            return
+        self._lines = LineLog(path, settings, "search")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+", encoding="utf-8")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise ConfigError(f"another search is at {path}", "wait for it to end, or name another folder") from None
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror or error}", "name another folder") from None
-        try:
-            self._load(path, self._file, settings)
+            found = [read(Trial, line, f"{path}:{number}") for number, line in enumerate(self._lines.lines, start=2)]
         except ConfigError:
             self.close()
             raise
+        self.trials = {trial.number: trial for trial in found}
 
     def add(self, trial: Trial) -> None:
         """Keep a trial, in the place of an earlier one of its number; when this returns, it is on the disk."""
         self.trials[trial.number] = trial
-        self._append(plain(trial))
+        self._lines.append(plain(trial))
 
     def close(self) -> None:
         """Let others have the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._lines.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    def _append(self, line: Mapping[str, Any]) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.write(json.dumps(line, allow_nan=False) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            hint = "free space there: the same command goes on from what is whole"
-            raise ConfigError(f"{self._path} cannot be written: {error.strerror or error}", hint) from None
-
-    def _load(self, path: Path, file: TextIO, settings: Mapping[str, Any]) -> None:
-        hint = "name another folder, or remove the file"
-        file.seek(0)
-        try:
-            text = file.read()
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is no log of a search: {error}", hint) from None
-        whole = text[: text.rfind("\n") + 1]  # a killed search may have left half a line
-        if whole == "":
-            if not json.dumps(dict(settings)).startswith(text):
-                raise ConfigError(f"{path} is no log of a search: it has no line", hint)
-            file.truncate(0)
-            self._append(dict(settings))
-            return
-        try:
-            found, *lines = [json.loads(line) for line in whole.splitlines()]
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path} is no log of a search: {error.msg}", hint) from None
-        if found != json.loads(json.dumps(dict(settings))):
-            raise ConfigError(
-                f"the search in {path} has other settings: {_differences(found, settings)}", "name another folder for this one"
-            )
-        read_all = [read(Trial, line, f"{path}:{number}") for number, line in enumerate(lines, start=2)]
-        self.trials = {trial.number: trial for trial in read_all}
-        file.truncate(len(whole.encode()))
-
-
-def _differences(found: object, settings: Mapping[str, Any]) -> str:
-    if not isinstance(found, dict):
-        return "its first line holds none"
-    names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
-    return "; ".join(f"{name} {found.get(name)}, not {settings.get(name)}" for name in names)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.search.data import DataSet, data_named, data_of, data_of_batches
 from harness.search.run import ChildFailed
-from harness.search.train import Recipe, Trainer, adapted, train
+from harness.search.train import Trainer, adapted, train
+from harness.training.data import DataSet, data_named, data_of, data_of_batches
+from harness.training.fit import Recipe
 from tests.search.spaces import small
 
 QUICK = Recipe(epochs=4, batch=16, learning_rate=0.05, flip=False, pad=1)

@@ -132,7 +132,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _read_folder(path: Path) -> dict[str, npt.NDArray[Any]]:
-    from harness.search.backend import load_keras
+    from harness.training.backend import load_keras
 
     parts = [path / name for name in ("train", "test")]
     if missing := [part for part in parts if not part.is_dir()]:
@@ -171,7 +171,7 @@ def _size_of_first(folder: Path) -> tuple[int, int]:
 
 
 def _from_keras(name: str) -> dict[str, npt.NDArray[Any]]:
-    from harness.search.backend import load_keras
+    from harness.training.backend import load_keras
 
     load_keras()
     import keras

@@ -1,0 +1,1 @@
+"""Keras models trained on the data of the user."""
