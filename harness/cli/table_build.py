@@ -60,6 +60,7 @@ TABLES = "tables"
     metavar="SHARES",
     help="With --network: measure each block at these shares of its channels too, such as 0.25,0.5,0.75,1.",
 )
+@click.option("--layers", is_flag=True, help="With --network: measure each layer by itself, for pruning; goes with --widths.")
 @click.option("--chains", is_flag=True, help="Measure each block in a chain of the same as well; takes twice the time.")
 @click.option(
     "--max-time",
@@ -79,6 +80,7 @@ def build(
     calibration: int,
     held_out: int,
     widths: tuple[float, ...],
+    layers: bool,
     chains: bool,
     max_time: float | None,
     as_json: bool,
@@ -104,7 +106,7 @@ def build(
         raise click.UsageError("--output names one file: leave it out for several devices.")
     what = what_is_named(space, names)
     folder = results_folder or found.results_dir
-    targets = {device.name: path or default_path(folder, what, device.name, precision, threads, bool(widths)) for device in chosen}
+    targets = {device.name: path or default_path(folder, what, device.name, precision, threads, bool(widths), layers) for device in chosen}
     if path is None:
         (folder / TABLES).mkdir(parents=True, exist_ok=True)
     for target in targets.values():
@@ -121,6 +123,7 @@ def build(
             held_out=held_out,
             chains=chains,
             widths=widths,
+            layers=layers,
             max_time_s=max_time,
             inventory=inventory,
             results=results_folder,
@@ -133,9 +136,12 @@ def build(
     _report(made, targets, as_json=as_json)
 
 
-def default_path(results: Path, what: Space | list[Network], device: str, precision: str, threads: int, widths: bool = False) -> Path:
+def default_path(
+    results: Path, what: Space | list[Network], device: str, precision: str, threads: int, widths: bool = False, layers: bool = False
+) -> Path:
     """Return where the table of a device is written unless the user names a file."""
-    called = "-".join(filter(None, (_called(what), "widths" if widths else "", f"{threads}threads" if threads > 1 else "")))
+    parts = _called(what), "layers" if layers else "", "widths" if widths else "", f"{threads}threads" if threads > 1 else ""
+    called = "-".join(filter(None, parts))
     return results / TABLES / f"{called}-{device}-{precision}.json"
 
 

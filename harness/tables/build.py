@@ -16,10 +16,12 @@ from harness.measure.batch import NETWORKS
 from harness.measure.result import Progress
 from harness.measure.rig import Rig
 from harness.networks.blocks import block_key
+from harness.networks.layered import layered
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.tables.calibrate import LEAST_NETWORKS, calibrate
 from harness.tables.held_out import judge
+from harness.tables.layers import layers_at_widths, varied
 from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
 from harness.tables.need import Needs, spend
 from harness.tables.passes import Passes, Task, passes_on
@@ -45,6 +47,7 @@ def build(
     held_out: int = HELD_OUT,
     chains: bool = False,
     widths: Sequence[float] = (),
+    layers: bool = False,
     max_time_s: float | None = None,
     inventory: StrPath | None = None,
     results: StrPath | None = None,
@@ -55,15 +58,15 @@ def build(
 
     `calibration` and `held_out` random networks of the space (of networks, they themselves) are measured with the blocks: by the first the
     form of prediction is chosen, by the others it is judged. With `chains` each block is measured in a chain of the same as well, which
-    takes twice the time; with `widths` those of networks are measured at these shares of their channels too, for `ChannelLatency`. A build
-    that was cut short goes on for a day.
+    takes twice the time; with `widths` those of networks are measured at these shares of their channels too, for `ChannelLatency`. With
+    `layers` it is the table of the networks' single layers, for `LayerLatency`; they are calibrated by networks of random ones of these
+    widths. A build that was cut short goes on for a day.
 
     With `max_time_s` each model is measured once, however long that takes; what is left of the time is spent on those that make
     predictions most unsure. `opened` is given the rig, whose session another thread may close to end the build. Raises ConfigError
     for a space without blocks or with too many, and what a session raises.
     """
-    networks = networks_of(what, calibration + held_out)
-    blocks = _blocks_of(what, widths)
+    networks, blocks = _needed(what, calibration + held_out, widths, layers=layers)
     with passes_on(device, threads, inventory, results, progress) as passes:
         if opened is not None:
             opened(passes.rig)
@@ -76,7 +79,7 @@ def build(
         if max_time_s is None:
             measure_blocks(passes, measured, whole)
         else:
-            _measure_for(passes, measured, whole, what, max_time_s)
+            _measure_for(passes, measured, whole, what if isinstance(what, Space) else networks, max_time_s)
         began = min(one.taken_at for task in [*tasks_of(measured), *whole] for one in task.repetitions)
         origin = origin_of(passes.rig, what, precision, began, reference_ns([one.warm for one in measured]))
         table = LatencyTable(origin, rows_of(measured, threads))
@@ -105,13 +108,22 @@ def build(
     return table
 
 
-def _blocks_of(what: Space | Sequence[Network], widths: Sequence[float]) -> tuple[Placed, ...]:
-    if not isinstance(what, Space):
-        every = (*blocks_of_networks(what), *at_widths(what, widths))
-        return tuple({block_key(*placed): placed for placed in every}.values())
-    if widths:
-        raise ConfigError(f"{what.name} has widths of its own", "shares of channels go with networks: --network NETWORK --widths 0.5,1")
-    return blocks_of_space(what)
+def _needed(
+    what: Space | Sequence[Network], count: int, widths: Sequence[float], *, layers: bool
+) -> tuple[Sequence[Network], tuple[Placed, ...]]:
+    """Return the networks and the blocks that a table is made of."""
+    if isinstance(what, Space):
+        if widths or layers:
+            hint = "layers and shares of channels go with networks: --network NETWORK --layers --widths 0.5,1"
+            raise ConfigError(f"{what.name} has widths of its own", hint)
+        return networks_of(what, count), blocks_of_space(what)
+    networks = networks_of(what, count)
+    at = layers_at_widths if layers else lambda network, shares: at_widths([network], shares)
+    wide = [placed for network in networks for placed in at(network, widths)]
+    if layers:
+        each = -(-count // len(networks))
+        networks = [one for network in networks for one in (varied(network, widths, each) if widths else (layered(network),))]
+    return networks, tuple({block_key(*placed): placed for placed in (*blocks_of_networks(networks), *wide)}.values())
 
 
 def measure_blocks(passes: Passes, measured: Sequence[Blocks], whole: Sequence[Task] = (), most: int | None = None) -> None:

@@ -16,7 +16,7 @@ from harness.tables.held_out import judge
 from harness.tables.predict import Predictions
 from harness.tables.surface import Surface, Widths
 from harness.tables.table import HeldOut, LatencyTable
-from harness.tables.widths import width_of, with_width
+from harness.tables.widths import widths_of, with_width
 
 STEPS = (1, 2, 4, 8, 16)
 """Steps that are looked for: XNNPACK's kernels work on tiles of 4, 8 or 16 channels; one that is part full takes as long as a full one."""
@@ -43,17 +43,10 @@ class ChannelLatency:
     def of(cls, table: LatencyTable, block: Block, inputs: tuple[Shape, ...], step: tuple[int, int] | None = None) -> ChannelLatency:
         """Return it from the rows of a table that differ from a block in channels alone.
 
-        They must be a grid: each width of the input measured with each of the output. Raises ConfigError where they are none, or fewer
-        than two.
+        They must be a grid: each width of the input measured with each of the output. A block that reads several others is followed along
+        the channels of its output, which take the place of the input's. Raises ConfigError where rows are no grid, or fewer than two.
         """
-        (given,) = inputs
-        what = f"{block.key} on {text_of(given[:-1]) or 'a flat input'}"
-        found: dict[tuple[int, int], float] = {}
-        for row in table.rows:
-            if row.block is None or len(row.inputs) != 1 or row.inputs[0][:-1] != given[:-1] or len(row.inputs[0]) != len(given):
-                continue
-            if table.predictor.row(row.key) is not None and with_width(row.block, 1) == with_width(block, 1):
-                found[row.inputs[0][-1], width_of(row.block)] = table.predictor.block_ms(row.key)
+        what, found = _measured(table, block, inputs)
         ins, outs = (sorted({pair[side] for pair in found}) for side in (0, 1))
         if len(found) < 2:
             raise ConfigError(
@@ -64,6 +57,23 @@ class ChannelLatency:
             shown = ", ".join(f"{one} to {two}" for one, two in holes[:3]) + (f" and {len(holes) - 3} more" if len(holes) > 3 else "")
             raise ConfigError(f"{what}: its widths are no grid, since channels {shown} are not measured", "measure those too")
         return cls(what, (tuple(ins), tuple(outs)), np.array([[found[one, two] for two in outs] for one in ins]), step)
+
+    @classmethod
+    def patches(cls, table: LatencyTable, block: Block, inputs: tuple[Shape, ...]) -> tuple[ChannelLatency, ...]:
+        """Return it for each grid that can be found in rows that differ from a block in channels alone, the largest one first.
+
+        Layers of a network that are alike but for their channels may have been measured at grids of their own. One width by itself is a
+        grid, beside which nothing is known. Without any rows there are none.
+        """
+        what, found = _measured(table, block, inputs)
+        ins_of = {two: frozenset(one for one, other in found if other == two) for two in {pair[1] for pair in found}}
+        grids = {(tuple(sorted(ins)), tuple(sorted(two for two, known in ins_of.items() if known >= ins))) for ins in ins_of.values()}
+        largest = sorted(grids, key=lambda grid: (-len(grid[0]) * len(grid[1]), grid))
+        return tuple(cls(what, (ins, outs), np.array([[found[one, two] for two in outs] for one in ins])) for ins, outs in largest)
+
+    def covers(self, channels_in: int, channels_out: int = 0) -> bool:
+        """Return whether widths lie inside of what was measured."""
+        return all(low <= given <= high for given, (low, high) in zip((channels_in, channels_out), self._ranges, strict=True))
 
     def latency_ms(self, channels_in: npt.ArrayLike, channels_out: npt.ArrayLike = 0) -> Floats:
         """Return latencies in ms, of the shape that the channels have together; raises ConfigError outside of what was measured.
@@ -87,6 +97,19 @@ class ChannelLatency:
                 what = f"{self._what}: {outside.flat[0]:g} {side} channels are outside of what was measured, {low} to {high}"
                 raise ConfigError(what, "nothing is guessed there: measure the block at that width")
         return one, two
+
+
+def _measured(table: LatencyTable, block: Block, inputs: tuple[Shape, ...]) -> tuple[str, dict[tuple[int, int], float]]:
+    """Return what a block is but for its channels, and what rows of such add to a network, in ms, by their channels in and out."""
+    alike = with_width(block, 1).key, tuple(shape[:-1] for shape in inputs)
+    found = {
+        widths_of(row.block, row.inputs): table.predictor.block_ms(row.key)
+        for row in table.rows
+        if row.block is not None
+        and table.predictor.row(row.key) is not None
+        and (with_width(row.block, 1).key, tuple(shape[:-1] for shape in row.inputs)) == alike
+    }
+    return f"{block.key} on {'+'.join(text_of(shape[:-1]) or 'a flat input' for shape in inputs)}", found
 
 
 def held_out(widths: Widths, measured_ms: Floats, step: tuple[int, int]) -> HeldOut | None:

@@ -11,7 +11,7 @@ from harness.networks.blocks import block_key
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.tables.build import measure_blocks
-from harness.tables.listing import blocks_of_networks, blocks_of_space, models_of
+from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of
 from harness.tables.passes import passes_on
 from harness.tables.rows import blocks_to_measure, rows_of, tasks_of
 from harness.tables.seen import check_here, reference_ns, settings_of
@@ -36,6 +36,20 @@ def complete(
     measured on, and what a session raises.
     """
     placed = blocks_of_space(what) if isinstance(what, Space) else blocks_of_networks(what)
+    return complete_blocks(table, placed, path, device=device, inventory=inventory, results=results, progress=progress)
+
+
+def complete_blocks(
+    table: LatencyTable,
+    placed: Sequence[Placed],
+    path: StrPath,
+    *,
+    device: str | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> LatencyTable:
+    """Return the table with a row for each of these blocks, as `complete` does."""
     blocks = [(block, shapes) for block, shapes in placed if table.predictor.row(block_key(block, shapes)) is None]
     if not blocks:
         return table

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
-from harness.networks.blocks import Block, divisible
+from harness.networks.blocks import Block, block_costs, divisible
 from harness.networks.graph import Shape
 from harness.networks.network import Network
 from harness.tables.listing import Placed
@@ -23,6 +23,16 @@ def width_of(block: Block) -> int:
     """Return the channels of the output where the block sets them, else 0."""
     name = width_field(block)
     return 0 if name is None else int(getattr(block, name))
+
+
+def widths_of(block: Block, inputs: tuple[Shape, ...]) -> tuple[int, int]:
+    """Return the channels that a block reads and those that it makes, 0 where it does not set them.
+
+    Of a block that reads several others the first are those of its output.
+    """
+    if len(inputs) == 1:
+        return inputs[0][-1], width_of(block)
+    return block_costs(block, inputs)[0][-1], 0
 
 
 def with_width(block: Block, width: int) -> Block:

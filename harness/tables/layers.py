@@ -1,0 +1,169 @@
+"""What a network takes as its layers lose or gain channels: the sum of what a table says of each layer at those widths."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+
+from harness.networks.blocks import Block, block_key, divisible
+from harness.networks.channels import FIXED, Channels, width_of
+from harness.networks.graph import Shape
+from harness.networks.layered import layer_of, layered, network_of_graph
+from harness.networks.network import Network
+from harness.tables.channels import ChannelLatency
+from harness.tables.forms import Floats
+from harness.tables.listing import Placed
+from harness.tables.table import LatencyTable, timed
+from harness.tables.widths import width_field, with_width
+
+Reads = Mapping[int, int]
+"""How often the channels of each group occur; of FIXED, how many stay whatever the groups do."""
+
+
+_Alike = tuple[str, tuple[Shape, ...]]
+_TRIES = 20
+
+
+class LayerTable:
+    """A table of single layers (`table build --layers`), asked for networks of other widths than it was measured at."""
+
+    def __init__(self, table: LatencyTable) -> None:
+        self.table = table
+        self._measured = {_alike(row.block, row.inputs) for row in table.rows if row.block is not None}
+        self._known: dict[_Alike, tuple[ChannelLatency, ...]] = {}
+
+    def latency(self, channels: Channels) -> LayerLatency:
+        """Return the latency of a graph as its groups of channels change.
+
+        Raises MissingBlock that names the layers without rows, and ConfigError for one that no block stands for.
+        """
+        graph, constant_ms = channels.graph, self.table.predictor.constant_ms
+        layers, missing = [], []
+        for position, node in enumerate(graph.nodes, len(graph.inputs)):
+            block, inputs = layer_of(node.operation), tuple(map(graph.shape, node.inputs))
+            if not timed(block):
+                continue
+            key, alike = block_key(block, inputs), _alike(block, inputs)
+            reads = channels.shares[node.inputs[0] if len(inputs) == 1 else position]
+            makes = channels.shares[position] if len(inputs) == 1 and width_field(block) else {}
+            if set(reads) | set(makes) <= {FIXED}:
+                if self.table.predictor.row(key) is None:
+                    missing.append(key)
+                else:
+                    constant_ms += self.table.predictor.block_ms(key)
+            elif alike not in self._measured:
+                missing.append(key)
+            else:
+                if alike not in self._known:
+                    self._known[alike] = ChannelLatency.patches(self.table, block, inputs)
+                layers.append((self._known[alike], reads, makes))
+        self.table.predictor.check_known(missing)
+        return LayerLatency(layers, constant_ms, len(channels.groups))
+
+
+class LayerLatency:
+    """The latency of a network at widths of its groups of channels, each layer interpolated by `ChannelLatency`."""
+
+    def __init__(self, layers: Sequence[tuple[tuple[ChannelLatency, ...], Reads, Reads]], constant_ms: float, groups: int) -> None:
+        """Take the layers that change, each with what it reads and makes, and what all others take."""
+        self._layers = layers
+        self._constant_ms = constant_ms
+        self._groups = groups
+
+    def of(self, widths: Sequence[int]) -> float:
+        """Return the latency in ms; raises ConfigError for a width outside of what was measured."""
+        found = self._constant_ms
+        for patches, reads, makes in self._layers:
+            ends = width_of(reads, widths), width_of(makes, widths)
+            found += float(_covering(patches, ends).latency_ms(*ends))
+        return found
+
+    def covers(self, widths: Sequence[int]) -> bool:
+        """Return whether all layers were measured at such widths, or at wider and narrower ones."""
+        return all(
+            any(patch.covers(width_of(reads, widths), width_of(makes, widths)) for patch in patches)
+            for patches, reads, makes in self._layers
+        )
+
+    def gradient(self, widths: Sequence[int]) -> Floats:
+        """Return what a channel more of each group would add, in ms [groups]; raises ConfigError likewise."""
+        found = np.zeros(self._groups)
+        for patches, reads, makes in self._layers:
+            ends = width_of(reads, widths), width_of(makes, widths)
+            for slope, channels in zip(_covering(patches, ends).gradient(*ends), (reads, makes), strict=True):
+                for number, times in channels.items():
+                    if number != FIXED:
+                        found[number] += times * float(slope)
+        return found
+
+
+def _covering(patches: Sequence[ChannelLatency], ends: tuple[int, int]) -> ChannelLatency:
+    """Return the largest grid that these widths lie in; where they lie in none, that one says so."""
+    return next((patch for patch in patches if patch.covers(*ends)), patches[0])
+
+
+def layers_at_widths(network: Network, shares: Sequence[float]) -> tuple[Placed, ...]:
+    """Return every layer of a network that takes time, as it is and where groups of its channels have these shares of them.
+
+    Widths are multiples of 8. Each width that a layer reads stands with each that it makes; what a layer that reads several others adds
+    or concatenates has one share in all of them.
+    """
+    whole = layered(network)
+    graph, output = whole.graph()
+    channels = Channels(graph, output)
+    grids = [_widths_at(channels, share) for share in (None, *shares)]
+    found: dict[str, Placed] = {}
+    for position, node in enumerate(graph.nodes, len(graph.inputs)):
+        block = layer_of(node.operation, tuple(range(len(node.inputs))))
+        if not timed(block):
+            continue
+        inputs = [tuple((*graph.shape(source)[:-1], channels.width_at(source, widths)) for source in node.inputs) for widths in grids]
+        outs = {channels.width_at(position, widths) for widths in grids} if len(node.inputs) == 1 and width_field(block) else {0}
+        for read, out in product(dict.fromkeys(inputs), sorted(outs)):
+            one = with_width(block, out) if out else block
+            found[block_key(one, read)] = one, read
+    return tuple(found.values())
+
+
+def varied(network: Network, shares: Sequence[float], count: int, seed: int = 0) -> tuple[Network, ...]:
+    """Return so many different networks of a network's layers at random widths of those that `layers_at_widths` lists, itself first.
+
+    Groups of channels that are concatenated somewhere have the same share. Where there are fewer, fewer are returned.
+    """
+    whole = layered(network)
+    graph, output = whole.graph()
+    channels = Channels(graph, output)
+    grids = [_widths_at(channels, share) for share in (None, *shares)]
+    together = _concatenated(channels)
+    generator = random.Random(seed)
+    found = {whole.sha256: whole}
+    for _ in range(_TRIES * count):
+        if len(found) >= count:
+            break
+        drawn = {first: generator.choice(grids) for first in dict.fromkeys(together)}
+        widths = [drawn[first][number] for number, first in enumerate(together)]
+        name = f"{network.name} of widths {'-'.join(map(str, widths))}"
+        one = network_of_graph(name, channels.resized(widths), output, network.training)
+        found.setdefault(one.sha256, one)
+    return tuple(found.values())
+
+
+def _alike(block: Block, inputs: tuple[Shape, ...]) -> _Alike:
+    """Return what layers have in common that differ in channels alone."""
+    return with_width(block, 1).key, tuple(shape[:-1] for shape in inputs)
+
+
+def _widths_at(channels: Channels, share: float | None) -> tuple[int, ...]:
+    return tuple(group.channels if share in (None, 1) else divisible(share * group.channels) for group in channels.groups)
+
+
+def _concatenated(channels: Channels) -> list[int]:
+    """Return for each group the first of those whose channels stand beside its own somewhere, itself where there are none."""
+    first = list(range(len(channels.groups)))
+    for shares in channels.shares:
+        numbers = sorted({first[number] for number in shares if number != FIXED})
+        first = [numbers[0] if one in numbers else one for one in first] if numbers else first
+    return first
