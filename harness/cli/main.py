@@ -18,6 +18,7 @@ _MODULES = {
     "models": "harness.cli.models",
     "table": "harness.cli.table",
     "search": "harness.cli.search",
+    "prune": "harness.cli.prune",
     "worker": "harness.cli.worker",
     "devices": "harness.cli.devices",
     "setup": "harness.cli.setup",
@@ -31,6 +32,7 @@ _KEPT = {
     "aa": ": what was measured is stored; the same command goes on from there",
     "table": ": what was measured is stored; the same command goes on from there",
     "search": ": what was tried is stored; the same command goes on from there",
+    "prune": ": each step is stored; the same command goes on from there",
 }
 _INTERRUPTED = 130
 """What a shell reports for a program that SIGINT ended."""

@@ -33,10 +33,11 @@ def load(source: Source, shapes: Shapes) -> Traceable:
         return traceable_keras(model, source.name, shapes)
     if source.kind == "saved_model":
         return traceable_saved_model(_load_saved_model(source), source.name, shapes)
-    return traceable_keras(_load_keras(source), source.name, shapes)
+    return traceable_keras(load_keras_file(source), source.name, shapes)
 
 
-def _load_keras(source: Source) -> Any:
+def load_keras_file(source: Source) -> Any:
+    """Return the model in a .keras or .h5 file, without running code of its own; raises ConversionError where Keras cannot read it."""
     import keras
 
     assert source.path is not None

@@ -1,0 +1,134 @@
+"""Optimal Brain Damage on a small network of MNIST: its saliency beside the true change of the loss, and beside magnitude.
+
+The network reads digits of 14x14 pixels. It is trained to a minimum of the loss; then every weight is set to zero by itself, and weights
+are removed by saliency and by magnitude, without training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+
+from benchmarks import figures
+from harness.prune.masks import kernels_of
+from harness.prune.saliency import DIAGONALS, least_salient, saliencies
+from harness.training.backend import load_keras
+from harness.training.data import data_named
+from harness.training.fit import Recipe, fed, fit
+from harness.training.saved import load_model, save_model
+
+UNITS = 20
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+GOAL = 0.95
+RECIPE = Recipe(batch=256, learning_rate=0.1, weight_decay=0.0, label_smoothing=0.0, flip=False, pad=0)
+Floats = npt.NDArray[np.float64]
+
+
+def main() -> None:
+    """Train, remove, and compare."""
+    options = figures.arguments(__doc__, folder="../shared/data", epochs=150, images=10_000)
+    state = figures.State("brain_damage", options, epochs=str(options.epochs), images=str(options.images))
+    load_keras()
+    data = data_named(str(Path(options.folder) / "mnist.npz"))
+    data = replace(data, train=(data.train[0][: options.images], data.train[1][: options.images]))
+    path = state.folder / "model.keras"
+    if not state.rows("trained"):
+        model = small(data.classes)
+        with figures.turn():
+            found = fit(model, data, replace(RECIPE, epochs=options.epochs), tested=True)
+        save_model(model, path)
+        state.add("trained", accuracy=found.test_accuracy)
+    model = load_model(path)
+    images = np.concatenate([batch for batch, _ in fed(data.train, data.classes, model.input_shape[1:], RECIPE).as_numpy_iterator()])
+    labels = data.train[1]
+    if not state.rows("removed"):
+        with figures.turn():
+            compare(state, model, images, labels)
+    correlations = {row["how"]: row["correlation"] for row in state.rows("correlation")}
+    (losses,) = state.rows("removed")
+    figures.table(
+        ("weights kept", "loss by saliency", "loss by magnitude"),
+        [
+            (f"{share:.0%}", f"{one:.4f}", f"{other:.4f}")
+            for share, one, other in zip(SHARES, losses["saliency"], losses["magnitude"], strict=True)
+        ],
+    )
+    later = all(one <= other for one, other in zip(losses["saliency"], losses["magnitude"], strict=True))
+    doubled = [
+        next((share for share, loss in zip(SHARES, losses[by], strict=True) if loss > 2 * losses["whole"]), 0.0)
+        for by in ("saliency", "magnitude")
+    ]
+    best = max(correlations, key=lambda how: correlations[how])
+    figures.finish(
+        options,
+        figure="rank correlation "
+        + ", ".join(f"{how} {value:.3f}" for how, value in correlations.items())
+        + f"; the loss doubles at {doubled[0]:.0%} of the weights",
+        compared=f"the true change of the loss, weight by weight ({losses['count']}); by magnitude it doubles at {doubled[1]:.0%}",
+        goal=f"{GOAL} or more; the loss rises later than with magnitude",
+        met=correlations[best] >= GOAL and later,
+        commits=state.commits(),
+    )
+
+
+def small(classes: int) -> Any:
+    """Return the network."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(UNITS, activation="tanh", name="first"),
+            layers.Dense(classes, name="second"),
+        ]
+    )
+
+
+def compare(state: figures.State, model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> None:
+    """Keep how saliencies rank weights beside the true change of the loss, and the losses by saliency and magnitude."""
+    kernels = kernels_of(model)
+    whole = loss(model, images, labels)
+    changes: list[float] = []
+    for kernel in kernels.values():
+        weights = kernel.numpy()
+        for place in np.ndindex(weights.shape):
+            without = weights.copy()
+            without[place] = 0
+            kernel.assign(without)
+            changes.append(loss(model, images, labels) - whole)
+        kernel.assign(weights)
+    by: dict[str, dict[str, Floats]] = {how: saliencies(model, images, labels, how) for how in DIAGONALS}
+    for how, found in by.items():
+        told = np.concatenate([found[path].ravel() for path in kernels])
+        state.add("correlation", how=how, correlation=float(spearmanr(told, changes).statistic))
+    weights = {path: kernel.numpy() for path, kernel in kernels.items()}
+    every = {path: np.abs(values).astype(np.float64) for path, values in weights.items()}
+    losses: dict[str, list[float]] = {"saliency": [], "magnitude": []}
+    for share in SHARES:
+        for name, ranked in (("saliency", by["exact"]), ("magnitude", every)):
+            for path, mask in least_salient(ranked, share).items():
+                kernels[path].assign(np.where(mask, weights[path], 0.0))
+            losses[name].append(loss(model, images, labels))
+            for path, values in weights.items():
+                kernels[path].assign(values)
+    state.add("removed", whole=whole, count=len(changes), **losses)
+
+
+def loss(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
+    """Return the mean cross-entropy."""
+    logits = model(images, training=False).numpy().astype(np.float64)
+    logits -= logits.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Every network of the zoo with random channels really removed, beside the same network with their weights masked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks import figures
+from harness.networks.catalogue import network_files
+from harness.networks.keras_build import build_keras
+from harness.networks.named import network_named
+from harness.prune.structure import Structure
+from harness.training.backend import load_keras
+
+SMALLEST = {"alexnet": 67, "lenet_300_100": 28, "lenet_5": 28}
+RESOLUTION = 64
+KEPT = 0.6
+GOAL = 1e-5
+
+
+def main() -> None:
+    """Compare what is missing of the zoo."""
+    options = figures.arguments(__doc__, seeds=3)
+    state = figures.State("pruned_shapes", options, seeds=str(options.seeds))
+    load_keras()
+    from keras import layers
+
+    done = {row["name"] for row in state.rows("network")}
+    for name in sorted(set(network_files()) - done):
+        model = build_keras(network_named(f"{name}:resolution={SMALLEST.get(name, RESOLUTION)}"))
+        generator = np.random.default_rng(0)
+        for layer in model.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.set_weights([generator.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+        structure = Structure(model)
+        images = generator.random((8, *model.input_shape[1:]), np.float32)
+        worst = 0.0
+        for seed in range(options.seeds):
+            dice = np.random.default_rng(seed)
+            kept = {}
+            for number, width in enumerate(structure.widths):
+                kept[number] = dice.random(width) < KEPT
+                kept[number][dice.integers(width)] = True
+            outputs = [one.predict(images, verbose=0) for one in (structure.shrunk(kept), structure.masked(kept))]
+            worst = max(worst, float(np.abs(outputs[0] - outputs[1]).max()))
+        state.add("network", name=name, groups=len(structure.groups), worst=worst, whole=len(structure.whole))
+    rows = state.rows("network")
+    figures.table(
+        ("network", "groups of channels", "layers left whole", "worst difference"),
+        [(row["name"], row["groups"], row["whole"], f"{row['worst']:.1e}") for row in rows],
+    )
+    worst = max(row["worst"] for row in rows)
+    figures.finish(
+        options,
+        figure=f"outputs within {worst:.1e} for {len(rows)} networks, {options.seeds} random masks each that keep {KEPT:.0%}",
+        compared="the same networks with the weights of those channels zero",
+        goal=f"{GOAL:.0e}",
+        met=worst <= GOAL,
+        commits=state.commits(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""`harness prune`: a model made smaller, and what that gains on a device."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.networks.network import Network
+    from harness.prune.outcome import Outcome
+    from harness.tables.layers import LayerTable
+
+WIDTHS = (0.25, 0.5, 0.75, 1.0)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--method",
+    type=click.Choice(("magnitude", "obd", "netadapt", "morphnet")),
+    required=True,
+    help="magnitude (Han et al.) and obd (Optimal Brain Damage) remove weights; netadapt and morphnet remove channels.",
+)
+@click.option(
+    "--data", required=True, metavar="DATA", help="What to train on: a .npz file, a folder of images, or a data set that Keras knows."
+)
+@click.option("--keep", callback=options.optional_share, metavar="SHARE", help="magnitude, obd: which share of weights to keep.")
+@click.option(
+    "--quality",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help="magnitude: instead, keep weights above so many standard deviations of their kernel.",
+)
+@click.option(
+    "--resource",
+    type=click.Choice(("latency", "mult-adds", "parameters")),
+    default="latency",
+    show_default=True,
+    help="netadapt, morphnet: what to have less of.",
+)
+@click.option("--target-ms", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Of latency: how much to have.")
+@click.option("--target-share", callback=options.optional_share, metavar="SHARE", help="Instead: which share of what the model has.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Rounds of pruning and training.")
+@click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Epochs of training in a round.")
+@click.option(
+    "--batches", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="netadapt: batches to train each cut for."
+)
+@click.option(
+    "--final-epochs",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Epochs of training in the end.",
+)
+@click.option(
+    "--dense-epochs",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Epochs that a network of the zoo, which comes untrained, is trained for first.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="X",
+    help="Of SGD with momentum, for a batch of 128.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="X",
+    help="morphnet: of the regularizer, for the whole of the resource.",
+)
+@click.option(
+    "--hessian",
+    type=click.Choice(("gauss-newton", "hutchinson", "exact")),
+    default="gauss-newton",
+    show_default=True,
+    help="obd: how the Hessian's diagonal is computed.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of training.")
+@options.device
+@click.option(
+    "--table",
+    "table_path",
+    type=click.Path(path_type=Path),
+    metavar="TABLE",
+    help="The device's table of the model's layers. Default: where `harness table build --network MODEL --layers --widths` writes it.",
+)
+@click.option(
+    "--complete", "completed", is_flag=True, help="Measure what the table lacks first: all of the model's layers where there is none."
+)
+@click.option(
+    "--widths",
+    callback=options.shares,
+    metavar="SHARES",
+    help="With --complete: at which shares of their channels layers are measured. Default: 0.25,0.5,0.75,1.",
+)
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where all of it goes. Default: pruned/MODEL-METHOD-DEVICE in the results folder.",
+)
+@options.augmentation
+@options.as_json
+@options.places
+def prune(
+    model: str,
+    method: Any,
+    data: str,
+    keep: float | None,
+    quality: float | None,
+    resource: Any,
+    target_ms: float | None,
+    target_share: float | None,
+    rounds: int,
+    epochs: int,
+    batches: int,
+    final_epochs: int,
+    dense_epochs: int,
+    learning_rate: float,
+    strength: float,
+    hessian: Any,
+    seed: int,
+    device: str | None,
+    table_path: Path | None,
+    completed: bool,
+    widths: tuple[float, ...],
+    folder: Path | None,
+    flip: bool,
+    pad: int,
+    as_json: bool,
+    inventory: Path | None,
+    results_folder: Path | None,
+) -> None:
+    """Remove weights or channels of MODEL, a .keras file or a network's name, and measure what that gains.
+
+    The folder keeps every step: the same command goes on where it was cut short. MODEL itself is never written to.
+    """
+    structured = method in ("netadapt", "morphnet")
+    if structured and (target_ms is None) == (target_share is None):
+        raise click.UsageError("Give --target-ms or --target-share.")
+    if target_ms is not None and resource != "latency":
+        raise click.UsageError(f"--target-ms is of latency: give --target-share of {resource}.")
+    from harness.cli.prune_progress import shown
+    from harness.devices.inventory import load_inventory
+    from harness.prune.given import model_given
+    from harness.prune.outcome import network_of, outcome_of
+    from harness.prune.study import Asked, resource_at, run_study
+    from harness.training.data import data_named
+    from harness.training.fit import Recipe, check_fits
+
+    found = load_inventory(inventory)
+    chosen = found.device(device).name
+    results = results_folder or found.results_dir
+    images = data_named(data)
+    given, trained = model_given(model, images, seed)
+    check_fits(given, images)
+    places = {"inventory": inventory, "results": results_folder}
+    called = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).stem if trained else model)
+    table = None
+    if structured and resource == "latency":
+        table = _table(network_of(given, called), chosen, table_path, results, completed, widths or WIDTHS, places)
+    target = target_ms
+    if structured and target is None:
+        assert target_share is not None
+        target = target_share * resource_at(given, resource, table)[1]
+    asked = Asked(
+        method,
+        keep=keep,
+        quality=quality,
+        resource=resource,
+        target=target,
+        rounds=rounds,
+        epochs=epochs,
+        batches=batches,
+        final_epochs=final_epochs,
+        dense_epochs=dense_epochs,
+        strength=strength,
+        hessian=hessian,
+        seed=seed,
+    )
+    recipe = Recipe(learning_rate=learning_rate, label_smoothing=0.0, flip=flip, pad=pad)
+    folder = folder or results / "pruned" / f"{called}-{method}-{chosen}"
+    with shown() as tell:
+        pruned = run_study(model, given, trained, asked, images, recipe, folder, table, tell.step)
+        outcome = outcome_of(
+            model,
+            method,
+            pruned.dense,
+            pruned.model,
+            images,
+            recipe,
+            folder,
+            device=chosen,
+            table=table,
+            progress=tell.progress,
+            **places,
+        )
+    from harness.report.pruned import plot_layers, plot_sensitivities
+
+    plot_layers(outcome, folder / "layers.png")
+    if pruned.sensitivities:
+        plot_sensitivities(pruned.sensitivities, folder / "sensitivity.png")
+    _report(outcome, folder, as_json=as_json)
+
+
+def _table(
+    network: Network, device: str, path: Path | None, results: Path, completed: bool, widths: tuple[float, ...], places: dict[str, Any]
+) -> LayerTable:
+    """Return the table of a network's layers on a device; raises ConfigError that says how to build it where it is not there."""
+    from harness.cli.progress import shown
+    from harness.cli.table_build import default_path
+    from harness.errors import ConfigError
+    from harness.tables.build import build
+    from harness.tables.complete import complete_blocks
+    from harness.tables.layers import LayerTable, layers_at_widths
+    from harness.tables.table import LatencyTable
+
+    path = path or default_path(results, [network], device, "float32", 1, widths=True, layers=True)
+    if not path.exists():
+        if not completed:
+            raise ConfigError(f"there is no latency table {path}", "add --complete to measure the model's layers on the device first")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with shown(by_device=True) as progress:
+            made = build([network], path, device=device, widths=widths, layers=True, progress=progress, **places)
+        return LayerTable(made)
+    table = LatencyTable.load(path)
+    if table.origin.device != device:
+        raise ConfigError(f"the table {path} was built on {table.origin.device}", f"name that device, or build one for {device}")
+    if completed:
+        with shown(by_device=True) as progress:
+            table = complete_blocks(table, layers_at_widths(network, widths), path, progress=progress, **places)
+    return LayerTable(table)
+
+
+def _report(outcome: Outcome, folder: Path, *, as_json: bool) -> None:
+    """Print what was gained."""
+    from harness.report.encode import to_json
+    from harness.report.pruned import outcome_table
+
+    if as_json:
+        options.print_json(to_json({"folder": str(folder), "outcome": outcome}))
+    else:
+        options.console().print(outcome_table(outcome))
+    click.echo(f"pruned.keras, pruned.tflite, the report and its pictures are in {folder}", err=True)

@@ -1,0 +1,140 @@
+"""Small weights removed layer by layer (Han, Pool, Tran and Dally 2015), as far as each layer's sensitivity allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import ConfigError
+from harness.prune.masks import Bools, kernels_of, layers_of
+
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
+"""Shares kept at which a scan tries each layer, from all on down."""
+
+_HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The accuracy of a model where of one kernel only such shares of the weights are kept, the largest ones, and all of the others."""
+
+    kernel: str
+    shares: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+    def share_within(self, least: float) -> float:
+        """Return the least share, by linear interpolation, down to which the accuracy stays at `least` or above."""
+        kept, known = self.shares[0], self.accuracies[0]
+        for share, accuracy in zip(self.shares[1:], self.accuracies[1:], strict=True):
+            if accuracy < least:
+                return share + (kept - share) * (least - accuracy) / (known - accuracy) if known >= least else kept
+            kept, known = share, accuracy
+        return kept
+
+
+def sensitivities(
+    model: Any,
+    accuracy: Callable[[Any], float],
+    shares: Sequence[float] = SHARES,
+    each: Callable[[Sensitivity], None] | None = None,
+    known: Mapping[str, Sensitivity] | None = None,
+) -> tuple[Sensitivity, ...]:
+    """Return how sensitive each kernel of a Keras model is to pruning (the paper's Figure 6), without retraining.
+
+    `accuracy` judges the model; `each` is told every kernel that is done, and those `known` are not done again. The model is left as it
+    was.
+    """
+    found = []
+    for path, kernel in kernels_of(model).items():
+        one = (known or {}).get(path)
+        if one is None:
+            weights = kernel.numpy()
+            accuracies = []
+            for share in shares:
+                kernel.assign(np.where(largest(weights, share), weights, 0.0))
+                accuracies.append(accuracy(model))
+            kernel.assign(weights)
+            one = Sensitivity(path, tuple(shares), tuple(accuracies))
+            if each is not None:
+                each(one)
+        found.append(one)
+    return tuple(found)
+
+
+def shares_within(found: Sequence[Sensitivity], loss: float) -> dict[str, float]:
+    """Return the least share of each kernel whose pruning alone costs no more than `loss` of accuracy."""
+    return {one.kernel: one.share_within(one.accuracies[0] - loss) for one in found}
+
+
+def shares_at(found: Sequence[Sensitivity], sizes: Mapping[str, int], share: float) -> dict[str, float]:
+    """Return the share of each kernel to keep where of all weights so large a share is to be: all lose as much accuracy, each by itself.
+
+    `sizes` are the kernels' weights.
+    """
+
+    def kept(loss: float) -> float:
+        shares = shares_within(found, loss)
+        return sum(size * shares.get(path, 1.0) for path, size in sizes.items()) / sum(sizes.values())
+
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) > share else (low, middle)
+    chosen, left = shares_within(found, high), kept(high)
+    # Losing no accuracy, or all, may come to less or more than is asked for: the rest is shared out evenly.
+    if left >= share:
+        return {path: chosen.get(path, 1.0) * share / left for path in sizes}
+    part = (share - left) / (1 - left)
+    return {path: kept_of + part * (1 - kept_of) for path in sizes for kept_of in [chosen.get(path, 1.0)]}
+
+
+def largest(weights: npt.NDArray[np.float32], share: float) -> Bools:
+    """Return the mask of the largest weights by magnitude, so large a share of them, one at least."""
+    count = max(1, round(share * weights.size))
+    flat = np.zeros(weights.size, dtype=np.bool_)
+    flat[np.argsort(-np.abs(weights).ravel(), kind="stable")[:count]] = True
+    return flat.reshape(weights.shape)
+
+
+def by_shares(model: Any, shares: Mapping[str, float]) -> dict[str, Bools]:
+    """Return masks that keep of each kernel the largest weights, so large a share; all of kernels that have none."""
+    return {path: largest(kernel.numpy(), shares.get(path, 1.0)) for path, kernel in kernels_of(model).items()}
+
+
+def by_quality(model: Any, quality: float) -> dict[str, Bools]:
+    """Return masks that keep of each kernel the weights above `quality` times its standard deviation, as the paper sets thresholds.
+
+    Raises ConfigError where that leaves nothing of a kernel.
+    """
+    masks = {path: np.abs(kernel.numpy()) > quality * np.std(kernel.numpy()) for path, kernel in kernels_of(model).items()}
+    if emptied := [path for path, mask in masks.items() if not mask.any()]:
+        raise ConfigError(f"a quality of {quality:g} leaves nothing of {emptied[0]}", "give a smaller one")
+    return masks
+
+
+def rescale_dropout(model: Any, kept: Mapping[str, float], rates: Mapping[str, float]) -> None:
+    """Set the dropout behind each dense layer to `rate` times the square root of the share of its connections that is left (section 3.2).
+
+    `kept` are shares by kernel, `rates` those of the whole model by the names of its dropout layers. A dropout follows the layer that runs
+    before it.
+    """
+    from keras import layers
+
+    share = 1.0
+    for layer in layers_of(model):
+        if isinstance(layer, layers.Dropout):
+            layer.rate = rates[layer.name] * math.sqrt(share)
+        elif isinstance(layer, layers.Dense | layers.Conv2D):
+            share = kept.get(layer.kernel.path, 1.0)
+
+
+def dropout_rates(model: Any) -> dict[str, float]:
+    """Return the rates of a model's dropout layers by their names."""
+    from keras import layers
+
+    return {layer.name: layer.rate for layer in layers_of(model) if isinstance(layer, layers.Dropout)}

@@ -1,0 +1,166 @@
+"""MorphNet (Gordon et al. 2018): a regularizer on the scales of batch norm makes channels that cost much vanish, then all are widened.
+
+In a training loop of one's own:
+
+    morph = MorphNet(Structure(model), resource, strength=1e-9)
+    model.fit(..., callbacks=[morph.callback()])
+    smaller = morph.expanded(budget)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.errors import ConfigError
+from harness.networks.channels import Mask
+from harness.prune.resources import Resource
+from harness.prune.structure import Structure
+
+THRESHOLD = 0.01
+"""A channel whose scale is smaller, in size, counts as dead."""
+
+MOST_WIDER = 64.0
+
+
+class MorphNet:
+    """The sparsifying regularizer of one resource on a Keras model, and what becomes of the model by it.
+
+    Its loss is `strength` times the sum over groups of channels of what a channel more would cost (the resource's gradient at the channels
+    that are alive) times the sum of the channels' scales: for mult-adds and parameters that is the paper's G, for latency it is
+    the table's own slope. Where several layers of batch norm scale a channel, as with residual additions, the largest scale counts. Groups
+    without batch norm are left as they are.
+    """
+
+    def __init__(self, structure: Structure, resource: Resource, strength: float, threshold: float = THRESHOLD) -> None:
+        """Put the regularizer on the model's layers of batch norm; raises ConfigError where no group of channels has one."""
+        import tensorflow as tf
+
+        self.structure = structure
+        self.resource = resource
+        self.threshold = threshold
+        self._strength = strength
+        self._norms = {number: norms for number in range(len(structure.groups)) if (norms := structure.norms(number))}
+        if not any(norm.scale for norms in self._norms.values() for norm in norms):
+            raise ConfigError(f"{structure.model.name} has no batch norm that scales channels", "MorphNet needs one behind convolutions")
+        self._norms = {number: tuple(norm for norm in norms if norm.scale) for number, norms in self._norms.items()}
+        self._norms = {number: norms for number, norms in self._norms.items() if norms}
+        self._costs = {number: tf.Variable(0.0, trainable=False, name=f"cost_{number}") for number in self._norms}
+        for number, (first, *others) in self._norms.items():
+            first.gamma.regularizer = _Largest([norm.gamma for norm in others], self._costs[number])
+        self.update()
+
+    def update(self) -> None:
+        """Bring the cost of a channel to what is alive now."""
+        slopes = self.resource.gradient([max(1, width) for width in self.alive()])
+        for number, cost in self._costs.items():
+            cost.assign(self._strength * float(slopes[number]))
+
+    def callback(self) -> Any:
+        """Return a Keras callback that updates the costs after every epoch."""
+        import keras
+
+        return keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self.update())
+
+    def kept(self, threshold: float | None = None) -> dict[int, Mask]:
+        """Return which channels of each group are alive; of a group that is dead throughout, the one of the largest scale stays."""
+        found = {}
+        for number in self._norms:
+            scales = self._scales(number)
+            mask = scales > (self.threshold if threshold is None else threshold)
+            mask[np.argmax(scales)] = True
+            found[number] = mask
+        return found
+
+    def alive(self, threshold: float | None = None) -> list[int]:
+        """Return how many channels of each group are alive."""
+        kept = self.kept(threshold)
+        return [int(kept[number].sum()) if number in kept else width for number, width in enumerate(self.structure.widths)]
+
+    def threshold_within(self, budget: float) -> float:
+        """Return the threshold, or a larger one where by that more is alive than a budget of the resource allows: the least that does.
+
+        Raises ConfigError where even a channel of each group is more.
+        """
+        if self.resource.of(self.alive()) <= budget:
+            return self.threshold
+        scales = np.unique(np.concatenate([self._scales(number) for number in self._norms]))
+        low, high = 0, len(scales) - 1
+        if self.resource.of(self.alive(scales[high])) > budget:
+            what = f"a channel of each group has {self.resource.of(self.alive(scales[high])):.4g}, more than {budget:.4g}"
+            raise ConfigError(what, "give a target above it")
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.resource.of(self.alive(scales[middle])) <= budget else (middle + 1, high)
+        return float(scales[low])
+
+    def shrunk(self) -> Any:
+        """Return a new model of the channels that are alive, with their weights."""
+        return self.structure.shrunk(self.kept())
+
+    def expanded(self, budget: float) -> Any:
+        """Return a new, untrained model: the channels that are alive, as much wider as the budget of the resource allows.
+
+        Where more is alive than that, those of the smallest scales are left out, see `threshold_within`.
+        """
+        return self.structure.resized(expand(self.alive(self.threshold_within(budget)), self.resource, budget))
+
+    def remove(self) -> None:
+        """Take the regularizer off the model."""
+        for first, *_ in self._norms.values():
+            first.gamma.regularizer = None
+
+    def _scales(self, number: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        each = []
+        for norm in self._norms[number]:
+            position = self.structure.layers[norm.name].output
+            each.append(self.structure.channels.of_group(number, position, np.abs(norm.gamma.numpy()).astype(np.float64)))
+        return np.asarray(np.max(each, axis=0))
+
+
+class _Largest:
+    """The cost of a group's channels: of each the largest of its scales in size."""
+
+    def __init__(self, others: Sequence[Any], cost: Any) -> None:
+        self._others = others
+        self._cost = cost
+
+    def __call__(self, scales: Any) -> Any:
+        import tensorflow as tf
+
+        largest = tf.abs(scales)
+        for other in self._others:
+            largest = tf.maximum(largest, tf.abs(other))
+        return self._cost * tf.reduce_sum(largest)
+
+
+def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: int = 1) -> list[int]:
+    """Return widths times the largest factor, the same for all, at which the resource stays within a budget.
+
+    Each is rounded to the nearest multiple, and no less than one. Raises ConfigError where they exceed the budget as they are, and where
+    the resource is not known for wider ones that may be within it.
+    """
+
+    def wider(factor: float) -> list[int]:
+        return [max(multiple, multiple * math.floor(factor * width / multiple + 0.5)) for width in widths]
+
+    def fits(factor: float) -> bool:
+        return resource.of(wider(factor)) <= budget
+
+    if not fits(1.0):
+        raise ConfigError(
+            f"what is alive has {resource.of(wider(1.0)):.4g} already, more than {budget:.4g}", "let it shrink for longer, or more strongly"
+        )
+    found = wider(1.0)
+    # Between two factors at which some width is rounded up all are the same.
+    for factor in sorted(
+        {(count + 0.5) * multiple / width for width in widths for count in range(math.ceil(MOST_WIDER * width / multiple))}
+    ):
+        if factor > 1:
+            if not fits(factor):
+                break
+            found = wider(factor)
+    return found

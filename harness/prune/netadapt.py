@@ -1,0 +1,152 @@
+"""NetAdapt (Yang et al. 2018): layer by layer fewer channels, under a budget of latency that falls step by step.
+
+Each step every group of channels is cut, by itself, as little as meets the step's budget; each such network is trained for a short while,
+and the most accurate one is what the next step begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.errors import ConfigError
+from harness.networks.channels import Mask
+from harness.prune.resources import Resource
+from harness.prune.structure import Structure
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One group of channels cut to `width` in a step: what the network then has of the resource, and how accurate it is."""
+
+    step: int
+    group: str
+    width: int
+    amount: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """How the budget falls: in the first step by the share `first` of the amount at the start, then by `decay` times the step before."""
+
+    first: float = 0.05
+    decay: float = 0.96
+    multiple: int = 8
+    """Widths are multiples of it where they are cut: others take a runtime as long as the next, or longer."""
+
+
+def budget_of(amount: float, target: float, start: float, step: int, budgets: Budgets) -> float:
+    """Return what the network may have after a step, no less than the target."""
+    return max(target, amount - start * budgets.first * budgets.decay**step)
+
+
+def cuts_of(structure: Structure, resource: Resource, budget: float, multiple: int) -> dict[int, int]:
+    """Return the largest width of each group at which the network meets a budget, where that alone can meet it."""
+    found = {}
+    for number in range(len(structure.groups)):
+        for narrower in _narrower(structure, resource, number, multiple):
+            if resource.of(_with(structure.widths, number, narrower)) <= budget:
+                found[number] = narrower
+                break
+    return found
+
+
+def least_of(structure: Structure, resource: Resource, multiple: int) -> float:
+    """Return the least amount that cutting can reach, within the widths that the resource is known for."""
+    widths = list(structure.widths)
+    for number in range(len(widths)):
+        widths[number] = min((widths[number], *_narrower(structure, resource, number, multiple)))
+    return resource.of(widths)
+
+
+def strongest(structure: Structure, number: int, width: int) -> Mask:
+    """Return the mask of the channels of a group with the largest weights: by the L2 norm over all layers that make them."""
+    squares = np.zeros(structure.widths[number])
+    for layer in structure.producers(number):
+        kernel = (layer.pointwise_kernel if hasattr(layer, "pointwise_kernel") else layer.kernel).numpy()
+        by_channel = (kernel.astype(np.float64) ** 2).reshape(-1, kernel.shape[-1]).sum(axis=0)
+        squares += structure.channels.of_group(number, structure.layers[layer.name].output, by_channel)
+    mask = np.zeros(len(squares), dtype=np.bool_)
+    mask[np.argsort(-squares, kind="stable")[:width]] = True
+    return mask
+
+
+def adapt(
+    model: Any,
+    resource_of: Callable[[Structure], Resource],
+    target: float,
+    train: Callable[[Any, int], float],
+    budgets: Budgets,
+    *,
+    known: Sequence[Cut] = (),
+    cut: Callable[[Cut, Any], None] | None = None,
+    stepped: Callable[[int, Any], None] | None = None,
+    start: float | None = None,
+    first: int = 0,
+) -> Any:
+    """Return a smaller Keras model that has no more than `target` of a resource.
+
+    `train` trains a model in place for a short while and returns its accuracy; it is told the step. Cuts `known` from a run that ended
+    early are not trained again unless one of them is the best; `cut` is told each new one, `stepped` each step's model. Such a run goes on
+    at the step `first` with what it had, and `start`, the amount that it began with. Raises ConfigError for a target that cutting cannot
+    reach.
+    """
+    structure = Structure(model)
+    resource = resource_of(structure)
+    amount = resource.of(structure.widths)
+    start = amount if start is None else start
+    if (least := least_of(structure, resource, budgets.multiple)) > target:
+        raise ConfigError(f"{target:g} cannot be reached: at its narrowest the network has {least:.4g}", "give a target above it")
+    step = first
+    while amount > target:
+        budget = budget_of(amount, target, start, step, budgets)
+        cuts = cuts_of(structure, resource, budget, budgets.multiple)
+        if not cuts:
+            what = f"no group of channels alone brings {amount:.4g} to {budget:.4g}"
+            raise ConfigError(what, "let the budget fall by less in a step")
+        tried: dict[int, Cut] = {}
+        models: dict[int, Any] = {}
+        for number, width in cuts.items():
+            name = structure.name(number)
+            one = next((each for each in known if (each.step, each.group, each.width) == (step, name, width)), None)
+            if one is None:
+                models[number] = _cut(structure, number, width)
+                accuracy = train(models[number], step)
+                one = Cut(step, name, width, resource.of(_with(structure.widths, number, width)), accuracy)
+                if cut is not None:
+                    cut(one, models[number])
+            tried[number] = one
+            best = max(tried, key=lambda each: tried[each].accuracy)
+            models = {each: made for each, made in models.items() if each == best}
+        best = max(tried, key=lambda each: tried[each].accuracy)
+        if best not in models:
+            models[best] = _cut(structure, best, tried[best].width)
+            train(models[best], step)
+        structure = Structure(models[best])
+        resource = resource_of(structure)
+        amount = resource.of(structure.widths)
+        if stepped is not None:
+            stepped(step, structure.model)
+        step += 1
+    return structure.model
+
+
+def _cut(structure: Structure, number: int, width: int) -> Any:
+    return structure.shrunk({number: strongest(structure, number, width)})
+
+
+def _with(widths: Sequence[int], number: int, width: int) -> list[int]:
+    return [*widths[:number], width, *widths[number + 1 :]]
+
+
+def _narrower(structure: Structure, resource: Resource, number: int, multiple: int) -> Iterator[int]:
+    """Yield the multiples below the width of a group, largest first, for which the resource is known."""
+    widths = structure.widths
+    for narrower in range((widths[number] - 1) // multiple * multiple, 0, -multiple):
+        if not resource.covers(_with(widths, number, narrower)):
+            return
+        yield narrower

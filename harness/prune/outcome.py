@@ -1,0 +1,184 @@
+"""What a pruning gained: accuracy, weights, mult-adds, bytes and latency before and after, of the whole and layer by layer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.convert.converter import Converter, prepare_tflite
+from harness.errors import ConfigError
+from harness.files import StrPath, whole_file
+from harness.measure.batch import NETWORKS
+from harness.measure.result import Progress
+from harness.networks.layered import network_of_graph
+from harness.prune.keras_graph import Places
+from harness.prune.masks import kernels_of
+from harness.prune.sizes import Sizes, sizes_of
+from harness.prune.structure import Structure
+from harness.tables.build import NETWORK_PASSES
+from harness.tables.layers import LayerTable
+from harness.tables.passes import passes_on
+from harness.tables.reading import plain, read
+from harness.tables.seen import seen_of
+from harness.training.data import DataSet
+from harness.training.fit import Recipe, accuracy_of
+
+TFLITE_BEFORE, TFLITE_AFTER, REPORT = "dense.tflite", "pruned.tflite", "report.json"
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """A model: its accuracy on the test set, what can be counted of it, and its latency as predicted and as measured, where it was.
+
+    `weights` counts those of its kernels that are not zero.
+    """
+
+    accuracy: float
+    parameters: int
+    weights: int
+    mult_adds: int
+    sizes: Sizes
+    predicted_ms: float | None = None
+    measured_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """A layer before and after: the channels that it makes, its weights that are not zero, its mult-adds."""
+
+    name: str
+    channels: tuple[int, int]
+    weights: tuple[int, int]
+    mult_adds: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A pruning's report; `made_with` tells one of other models or settings apart."""
+
+    model: str
+    method: str
+    device: str | None
+    before: Amounts
+    after: Amounts
+    layers: tuple[LayerChange, ...]
+    made_with: str = ""
+
+
+def outcome_of(
+    name: str,
+    method: str,
+    dense: Any,
+    pruned: Any,
+    data: DataSet,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    device: str | None = None,
+    table: LayerTable | None = None,
+    inventory: StrPath | None = None,
+    results: StrPath | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Return what was gained, and write dense.tflite, pruned.tflite and report.json into `folder`.
+
+    Both are measured on the device in turns, as a table's networks are; without one they are not measured. A report that stands there of
+    the same models is not made again. Raises ConfigError where a device cannot run them, and ConversionError.
+    """
+    made_with = hashlib.sha256(json.dumps([method, device, *map(_hash, (dense, pruned))]).encode()).hexdigest()
+    found = _known(folder / REPORT)
+    if found is not None and found.made_with == made_with:
+        return found
+    files = [_converted(model, folder / file) for model, file in ((dense, TFLITE_BEFORE), (pruned, TFLITE_AFTER))]
+    measured_ms = [None, None] if device is None else _measured(files, device, inventory, results, progress)
+    structures = [Structure(model) for model in (dense, pruned)]
+    before, after = (
+        _amounts(structure, data, recipe, table, latency_ms) for structure, latency_ms in zip(structures, measured_ms, strict=True)
+    )
+    outcome = Outcome(name, method, device, before, after, _changes(*structures), made_with)
+    with whole_file(folder / REPORT) as draft:
+        draft.write_text(json.dumps(plain(outcome), indent=1) + "\n")
+    return outcome
+
+
+def _amounts(structure: Structure, data: DataSet, recipe: Recipe, table: LayerTable | None, measured_ms: float | None) -> Amounts:
+    model = structure.model
+    predicted_ms = None if table is None else table.latency(structure.channels).of(structure.widths)
+    return Amounts(
+        accuracy_of(model, data.test, data.classes, recipe),
+        int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels_of(model).values()),
+        structure.graph.costs().mult_adds,
+        sizes_of(model),
+        predicted_ms,
+        measured_ms,
+    )
+
+
+def _changes(before: Structure, after: Structure) -> tuple[LayerChange, ...]:
+    """Return what became of each layer with a kernel."""
+    found = []
+    for name, places in before.layers.items():
+        kept = after.layers.get(name)
+        if kept is not None and hasattr(places.layer, "kernel"):
+            pairs = [_told(*one) for one in ((before, places), (after, kept))]
+            found.append(LayerChange(name, *zip(*pairs, strict=True)))
+    return tuple(found)
+
+
+def _told(structure: Structure, places: Places) -> tuple[int, int, int]:
+    graph = structure.graph
+    node = graph.nodes[places.output - len(graph.inputs)]
+    mult_adds = node.operation.mult_adds([graph.shape(source) for source in node.inputs])
+    return node.output[-1], int(np.count_nonzero(places.layer.kernel.numpy())), mult_adds
+
+
+def _converted(model: Any, path: Path) -> Path:
+    with Converter() as converter:
+        made = converter.submit(model).result()
+    with whole_file(path) as draft:
+        draft.write_bytes(made.path.read_bytes())
+    return path
+
+
+def _measured(
+    files: list[Path], device: str, inventory: StrPath | None, results: StrPath | None, progress: Callable[[Progress], None] | None
+) -> list[float | None]:
+    models = [prepare_tflite(file, file.stem, {}) for file in files]
+    with passes_on(device, 1, inventory, results, progress) as passes:
+        passes.acquire()
+        tasks = [passes.task(model, NETWORKS, fresh=True) for model in models]
+        passes.run(((tasks, NETWORK_PASSES),))
+        passes.finish(tasks)
+    for file, task in zip(files, tasks, strict=True):
+        if not task.repetitions:
+            raise ConfigError(f"{device} cannot run {file}", f"see why: harness results --device {device}")
+    return [seen_of(task, 1).latency / 1e6 for task in tasks]
+
+
+def network_of(model: Any, name: str) -> Any:
+    """Return the network that a Keras model is, layer by layer; raises ConfigError for one with layers that no block stands for."""
+    structure = Structure(model)
+    return network_of_graph(name, structure.graph, structure.output)
+
+
+def _hash(model: Any) -> str:
+    found = hashlib.sha256()
+    for weight in model.weights:
+        found.update(np.ascontiguousarray(weight.numpy()).tobytes())
+    return found.hexdigest()
+
+
+def _known(path: Path) -> Outcome | None:
+    if not path.exists():
+        return None
+    try:
+        return read(Outcome, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "remove it: it is made again") from None

@@ -1,0 +1,155 @@
+"""How much the loss rises where a weight is set to zero (Optimal Brain Damage, LeCun, Denker and Solla 1989).
+
+The saliency of a weight is half the Hessian's diagonal there times the weight squared (equation 5): at a minimum of the loss the first
+order vanishes, and what weights have to do with each other is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import ConfigError
+from harness.prune.masks import Masks, kernels_of
+
+Floats = npt.NDArray[np.float64]
+Diagonal = Literal["exact", "gauss-newton", "hutchinson"]
+DIAGONALS: tuple[Diagonal, ...] = ("exact", "gauss-newton", "hutchinson")
+
+MOST_EXACT = 5000
+"""Weights of a kernel whose whole Hessian is computed: 100 MB."""
+
+PROBES = 1024
+_AT_A_TIME = 64
+
+
+def saliencies(
+    model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], how: Diagonal = "gauss-newton"
+) -> dict[str, Floats]:
+    """Return the saliency of every weight of a Keras classifier's kernels, by the kernels' paths, in the kernels' shapes.
+
+    It is that of the mean cross-entropy on `images` [images, height, width, channels], as the model reads them, of these `labels`.
+    """
+    diagonal = hessian_diagonal(model, images, labels, how)
+    return {path: diagonal[path] * kernel.numpy().astype(np.float64) ** 2 / 2 for path, kernel in kernels_of(model).items()}
+
+
+def hessian_diagonal(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], how: Diagonal) -> dict[str, Floats]:
+    """Return the diagonal of the Hessian of the mean cross-entropy by every weight of a Keras classifier's kernels.
+
+    `exact` differentiates twice, for kernels of up to 5,000 weights; `gauss-newton` leaves out what the network's own curvature adds,
+    which at a minimum is little, and is never negative; `hutchinson` is the mean over random signs of 1,024 products with the Hessian
+    (Bekas et al. 2007): the less weights have to do with each other, the nearer it comes. Raises ConfigError where a kernel is too large
+    for `exact`.
+    """
+    match how:
+        case "exact":
+            return _exact(model, images, labels)
+        case "gauss-newton":
+            return _gauss_newton(model, images)
+        case "hutchinson":
+            return _hutchinson(model, images, labels)
+
+
+def least_salient(saliency: Mapping[str, Floats], share: float, among: Masks | None = None) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return masks that keep so large a share of all weights, the most salient ones; of those `among` which the others went before."""
+    kept = {path: np.ones(values.shape, dtype=np.bool_) if among is None else among[path] for path, values in saliency.items()}
+    every = np.concatenate([np.where(kept[path], values, -np.inf).ravel() for path, values in saliency.items()])
+    count = round(share * every.size)
+    order = np.argsort(-every, kind="stable")[:count]
+    flat = np.zeros(every.size, dtype=np.bool_)
+    flat[order] = True
+    ends = np.cumsum([values.size for values in saliency.values()])[:-1]
+    parts = np.split(flat, ends)
+    return {path: part.reshape(values.shape) & kept[path] for part, (path, values) in zip(parts, saliency.items(), strict=True)}
+
+
+def _exact(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Floats]:
+    import tensorflow as tf
+
+    found = {}
+    for path, kernel in kernels_of(model).items():
+        size = math.prod(kernel.shape)
+        if size > MOST_EXACT:
+            raise ConfigError(f"{path} has {size} weights: its Hessian is too large to be computed", "use gauss-newton or hutchinson")
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = _loss(model, images, labels)
+            slope = tf.reshape(inner.gradient(loss, kernel.value), [-1])
+        hessian = tf.reshape(outer.jacobian(slope, kernel.value), [size, size])
+        found[path] = np.diagonal(hessian.numpy()).astype(np.float64).reshape(kernel.shape)
+    return found
+
+
+def _gauss_newton(model: Any, images: npt.NDArray[np.float32]) -> dict[str, Floats]:
+    """Return the diagonal of the Gauss-Newton matrix, which for cross-entropy is what the classes' own probabilities make of the slopes.
+
+    It is the mean over images of the sum over classes of p_c (d log p_c / d w)^2 (Martens 2020, section 9).
+    """
+    import tensorflow as tf
+
+    kernels = kernels_of(model)
+    values = [kernel.value for kernel in kernels.values()]
+    classes = model.output_shape[-1]
+
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def summed(batch: Any) -> list[Any]:
+        with tf.GradientTape(persistent=True) as tape:
+            logs = _log_probabilities(model, batch)
+            weighted = [tf.stop_gradient(tf.exp(0.5 * logs[:, each])) * logs[:, each] for each in range(classes)]
+        totals = [tf.zeros(value.shape) for value in values]
+        for one in weighted:
+            slopes = tape.jacobian(one, values)
+            totals = [total + tf.reduce_sum(slope**2, axis=0) for total, slope in zip(totals, slopes, strict=True)]
+        return totals
+
+    sums = [np.zeros(value.shape) for value in values]
+    for start in range(0, len(images), _AT_A_TIME):
+        parts = summed(tf.constant(images[start : start + _AT_A_TIME]))
+        sums = [total + part.numpy() for total, part in zip(sums, parts, strict=True)]
+    return {path: total / len(images) for path, total in zip(kernels, sums, strict=True)}
+
+
+def _hutchinson(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Floats]:
+    import tensorflow as tf
+
+    kernels = kernels_of(model)
+    values = [kernel.value for kernel in kernels.values()]
+
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def product(signs: list[Any]) -> list[Any]:
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = _loss(model, images, labels)
+            slopes = inner.gradient(loss, values)
+            along = tf.add_n([tf.reduce_sum(slope * sign) for slope, sign in zip(slopes, signs, strict=True)])
+        return [tf.convert_to_tensor(one) for one in outer.gradient(along, values)]
+
+    generator = np.random.default_rng(0)
+    sums = [np.zeros(value.shape) for value in values]
+    for _ in range(PROBES):
+        signs = [tf.constant(generator.choice((-1.0, 1.0), value.shape), tf.float32) for value in values]
+        parts = product(signs)
+        sums = [total + (sign * part).numpy() for total, sign, part in zip(sums, signs, parts, strict=True)]
+    return {path: total / PROBES for path, total in zip(kernels, sums, strict=True)}
+
+
+def _loss(model: Any, images: Any, labels: npt.NDArray[np.int64]) -> Any:
+    import tensorflow as tf
+
+    logs = _log_probabilities(model, images)
+    return -tf.reduce_mean(tf.gather(logs, labels, axis=1, batch_dims=1))
+
+
+def _log_probabilities(model: Any, images: Any) -> Any:
+    """Return the logarithms of the classes' probabilities [images, classes], whether a model ends in a softmax or in logits."""
+    import tensorflow as tf
+
+    from harness.training.fit import ends_in_softmax
+
+    told = model(images, training=False)
+    return tf.math.log(told + 1e-20) if ends_in_softmax(model) else tf.nn.log_softmax(told)

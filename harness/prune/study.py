@@ -1,0 +1,311 @@
+"""A pruning of one model, method by method, step by step on the disk: one that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.errors import ConfigError
+from harness.log import LineLog
+from harness.prune.magnitude import Sensitivity, by_quality, by_shares, sensitivities, shares_at
+from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, zeros_of
+from harness.prune.morphnet import MorphNet
+from harness.prune.netadapt import Budgets, Cut, adapt
+from harness.prune.resources import Kind, Resource, resource_of
+from harness.prune.saliency import Diagonal, least_salient, saliencies
+from harness.prune.structure import Structure
+from harness.prune.unstructured import prune, shares_of
+from harness.tables.layers import LayerTable
+from harness.tables.reading import plain, read
+from harness.training.data import DataSet
+from harness.training.fit import Recipe, accuracy_of, fed, fit
+from harness.training.saved import load_model, save_model
+
+Method = Literal["magnitude", "obd", "netadapt", "morphnet"]
+METHODS: tuple[Method, ...] = ("magnitude", "obd", "netadapt", "morphnet")
+UNSTRUCTURED: tuple[Method, ...] = ("magnitude", "obd")
+
+EXAMPLES = 1000
+"""Images by which the Hessian's diagonal is estimated."""
+
+LOG, DENSE, PRUNED = "steps.jsonl", "dense.keras", "pruned.keras"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a model is to be pruned.
+
+    `keep` is the share of weights to keep (magnitude, obd), or `quality` times a kernel's standard deviation the threshold of magnitude;
+    `target` the amount of the `resource` to have (netadapt: latency in ms, mult-adds or parameters). `rounds` of `epochs` follow
+    one another, for netadapt steps of `batches` for each cut; in the end the model is trained for `final_epochs`. A model that comes
+    untrained is trained for `dense_epochs` first.
+    """
+
+    method: Method
+    keep: float | None = None
+    quality: float | None = None
+    resource: Kind = "latency"
+    target: float | None = None
+    rounds: int = 5
+    epochs: int = 1
+    batches: int = 50
+    final_epochs: int = 10
+    dense_epochs: int = 20
+    strength: float = 10.0
+    hessian: Diagonal = "gauss-newton"
+    budgets: Budgets = field(default_factory=Budgets)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method in UNSTRUCTURED:
+            if (self.keep is None) == (self.quality is None):
+                raise ConfigError(f"{self.method} keeps a share of weights, or those above a quality", "give one of the two")
+            if self.quality is not None and self.method == "obd":
+                raise ConfigError("obd has no quality: it ranks all weights by their saliency", "give the share to keep")
+            if self.keep is not None and not 0 < self.keep < 1:
+                raise ConfigError(f"the share to keep is {self.keep:g}", "expected: a number between 0 and 1")
+        elif self.target is None:
+            raise ConfigError(f"{self.method} cuts channels down to a target", "give it")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is happening: a phase such as `round 2 of 5`, how far it is, and what it has come to."""
+
+    phase: str
+    done: int
+    total: int
+    about: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """What became of a model: `dense` as it was, `model` as it is now, and how sensitive its kernels were, where that was asked."""
+
+    dense: Any
+    model: Any
+    sensitivities: tuple[Sensitivity, ...]
+
+
+def run_study(
+    name: str,
+    model: Any,
+    trained: bool,
+    asked: Asked,
+    data: DataSet,
+    recipe: Recipe,
+    folder: Path,
+    table: LayerTable | None = None,
+    tell: Callable[[Told], None] = lambda _: None,
+) -> Pruned:
+    """Return a model, pruned; `folder` holds every step, and dense.keras and pruned.keras in the end. The given model is not changed.
+
+    The same study goes on from there. Raises ConfigError for a target that cannot be reached, a table that lacks layers, data that do not
+    fit the model, and a folder of another study, and TrainingFailed where training diverges.
+    """
+    settings = {
+        "model": [name, None if trained is False else _hash(model)],
+        "asked": plain(asked),
+        "data": [data.name, data.sha256],
+        "recipe": plain(recipe),
+    }
+    with LineLog(folder / LOG, settings, "pruning") as log:
+        work = _Work(asked, data, recipe, folder, log, tell)
+        dense = work.dense(model, trained)
+        copy = Structure(dense).masked({}) if asked.method not in UNSTRUCTURED else load_model(folder / DENSE)
+        match asked.method:
+            case "magnitude" | "obd":
+                found = work.unstructured(copy)
+            case "netadapt":
+                found = work.netadapt(copy, table)
+            case "morphnet":
+                found = work.morphnet(copy, table)
+        return Pruned(dense, found, work.sensitivities)
+
+
+class _Work:
+    """The steps of one study, each done once."""
+
+    def __init__(self, asked: Asked, data: DataSet, recipe: Recipe, folder: Path, log: LineLog, tell: Callable[[Told], None]) -> None:
+        self._asked = asked
+        self._data = data
+        self._recipe = recipe
+        self._folder = folder
+        self._log = log
+        self._tell = tell
+        self.sensitivities: tuple[Sensitivity, ...] = ()
+
+    def dense(self, model: Any, trained: bool) -> Any:
+        """Return the model that is pruned, trained if it was not."""
+        path = self._folder / DENSE
+        if self._lines("dense"):
+            return load_model(path)
+        accuracy = None
+        if not trained:
+            accuracy = self._train(model, self._asked.dense_epochs, "training the dense model")
+        save_model(model, path)
+        self._note("dense", accuracy=accuracy)
+        return model
+
+    def unstructured(self, model: Any) -> Any:
+        """Return the model with weights removed one by one."""
+        asked = self._asked
+        rounds = asked.rounds
+        shares = (1.0,) * rounds if asked.keep is None else shares_of(asked.keep, rounds)
+        if asked.method == "magnitude" and asked.quality is None:
+            self.sensitivities = self._scan(model)
+        done = self._lines("round")
+        if done:
+            model = load_model(self._folder / _round(len(done) - 1))
+        masks: Masks = zeros_of(model)
+
+        def choose(current: Any, share: float) -> Masks:
+            nonlocal masks
+            self._tell(Told("choosing weights", len(self._lines("round")), rounds))
+            masks = self._chosen(current, share, masks)
+            return masks
+
+        def retrain(current: Any, number: int) -> None:
+            accuracy = self._train(current, asked.epochs, f"round {number + 1} of {rounds}")
+            save_model(current, self._folder / _round(number))
+            self._note("round", number=number, kept=share_kept(zeros_of(current)), accuracy=accuracy)
+
+        prune(model, shares, choose, retrain, first=len(done))
+        hold(model, zeros_of(model))
+        found = self._final(model)
+        release(found)
+        return found
+
+    def netadapt(self, model: Any, table: LayerTable | None) -> Any:
+        """Return the model with fewer channels, cut group by group."""
+        asked = self._asked
+        assert asked.target is not None
+        steps = self._lines("step")
+        start = resource_of(asked.resource, Structure(model).channels, table).of(Structure(model).widths)
+        if steps:
+            model = load_model(self._folder / _step(len(steps) - 1))
+
+        def train(current: Any, step: int) -> float:
+            found = fit(current, self._data, self._recipe, asked.seed + step, steps=asked.batches)
+            return found.accuracies[-1]
+
+        def cut(one: Cut, _: Any) -> None:
+            self._note("cut", **plain(one))
+            self._tell(Told(f"step {one.step + 1}", 0, 0, f"{one.group} to {one.width}: accuracy {one.accuracy:.4f}"))
+
+        def stepped(number: int, current: Any) -> None:
+            save_model(current, self._folder / _step(number))
+            self._note("step", number=number)
+
+        found = adapt(
+            model,
+            lambda structure: resource_of(asked.resource, structure.channels, table),
+            asked.target,
+            train,
+            asked.budgets,
+            known=[read(Cut, line, "a cut") for line in self._lines("cut")],
+            cut=cut,
+            stepped=stepped,
+            start=start,
+            first=len(steps),
+        )
+        return self._final(found)
+
+    def morphnet(self, model: Any, table: LayerTable | None) -> Any:
+        """Return the model at other widths: shrunk and expanded round by round, then trained from new weights."""
+        asked = self._asked
+        assert asked.target is not None
+        done = self._lines("round")
+        if done:
+            model = load_model(self._folder / _round(len(done) - 1))
+        for number in range(len(done), asked.rounds):
+            structure = Structure(model)
+            resource = resource_of(asked.resource, structure.channels, table)
+            morph = MorphNet(structure, resource, asked.strength / resource.of(structure.widths))
+            accuracy = self._train(model, asked.epochs, f"shrinking, round {number + 1} of {asked.rounds}", [morph.callback()])
+            threshold = morph.threshold_within(asked.target)
+            alive = morph.alive(threshold)
+            model = morph.expanded(asked.target)
+            morph.remove()
+            save_model(model, self._folder / _round(number))
+            widths = list(Structure(model).widths)
+            self._note("round", number=number, accuracy=accuracy, threshold=threshold, alive=alive, widths=widths)
+        return self._final(model)
+
+    def _chosen(self, model: Any, share: float, masks: Masks) -> Masks:
+        asked = self._asked
+        if asked.quality is not None:
+            found = by_quality(model, asked.quality)
+            return {path: mask & masks[path] for path, mask in found.items()}
+        if asked.method == "magnitude":
+            sizes = {path: int(np.prod(kernel.shape)) for path, kernel in kernels_of(model).items()}
+            return by_shares(model, shares_at(self.sensitivities, sizes, share))
+        images, labels = self._data.train
+        batches = fed((images[:EXAMPLES], labels[:EXAMPLES]), self._data.classes, tuple(model.input_shape[1:]), self._recipe)
+        shown = np.concatenate([batch for batch, _ in batches.as_numpy_iterator()])
+        return least_salient(saliencies(model, shown, labels[:EXAMPLES], asked.hessian), share, masks)
+
+    def _scan(self, model: Any) -> tuple[Sensitivity, ...]:
+        known = {one.kernel: one for one in (read(Sensitivity, line, "a sensitivity") for line in self._lines("sensitivity"))}
+        total = len(kernels_of(model))
+
+        def each(one: Sensitivity) -> None:
+            known[one.kernel] = one
+            self._note("sensitivity", **plain(one))
+            self._tell(Told("sensitivity of kernels", len(known), total, one.kernel))
+
+        judged = partial(accuracy_of, part=self._data.validation, classes=self._data.classes, recipe=self._recipe)
+        return sensitivities(model, judged, each=each, known=known)
+
+    def _final(self, model: Any) -> Any:
+        path = self._folder / PRUNED
+        if self._lines("final"):
+            return load_model(path)
+        accuracy = self._train(model, self._asked.final_epochs, "training what is left") if self._asked.final_epochs else None
+        save_model(model, path)
+        self._note("final", accuracy=accuracy)
+        return model
+
+    def _train(self, model: Any, epochs: int, phase: str, callbacks: Sequence[Any] = ()) -> float:
+        def each(epoch: int, accuracy: float) -> None:
+            self._tell(Told(phase, epoch, epochs, f"accuracy {accuracy:.4f}"))
+
+        self._tell(Told(phase, 0, epochs))
+        recipe = replace(self._recipe, epochs=epochs)
+        return fit(model, self._data, recipe, self._asked.seed, each=each, callbacks=callbacks).accuracies[-1]
+
+    def _lines(self, kind: str) -> list[dict[str, Any]]:
+        return [line[kind] for line in self._log.lines if kind in line]
+
+    def _note(self, kind: str, **told: Any) -> None:
+        self._log.append({kind: told})
+        self._log.lines.append({kind: told})
+
+
+def _round(number: int) -> str:
+    return f"round-{number:02}.keras"
+
+
+def _step(number: int) -> str:
+    return f"step-{number:02}.keras"
+
+
+def _hash(model: Any) -> str:
+    found = hashlib.sha256()
+    for weight in model.weights:
+        found.update(weight.path.encode())
+        found.update(np.ascontiguousarray(weight.numpy()).tobytes())
+    return found.hexdigest()
+
+
+def resource_at(model: Any, kind: Kind, table: LayerTable | None) -> tuple[Resource, float]:
+    """Return a resource of a Keras model's channels, and how much of it the model has."""
+    structure = Structure(model)
+    found = resource_of(kind, structure.channels, table)
+    return found, found.of(structure.widths)

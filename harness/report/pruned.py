@@ -1,0 +1,120 @@
+"""What a pruning gained, as tables for the terminal and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.files import whole_file
+from harness.report import numbers
+from harness.report.plots import COLOURS, style
+
+if TYPE_CHECKING:
+    from harness.prune.magnitude import Sensitivity
+    from harness.prune.outcome import Amounts, LayerChange, Outcome
+
+_GREY = "#9a9a9a"
+_SPREAD = 50
+"""Amounts that are further apart are drawn on a logarithmic scale."""
+
+
+def outcome_table(found: Outcome) -> RenderableType:
+    """Return a model before and after, each layer, and how far the prediction was off."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("")
+    for column in ("before", "after", "times less"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for label, *cells in _rows(found.before, found.after):
+        shown.add_row(label, *cells)
+    said = f"{found.model}, pruned by {found.method}" + (f", on {found.device}" if found.device else ", not measured")
+    return Group(Text(said, style="bold"), shown, layers_table(found.layers))
+
+
+def layers_table(layers: Sequence[LayerChange]) -> Table:
+    """Return what became of each layer."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("layer", overflow="fold")
+    for column in ("channels", "weights", "kept", "mult-adds"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for one in layers:
+        channels, weights, mult_adds = (_change(pair) for pair in (one.channels, one.weights, one.mult_adds))
+        shown.add_row(one.name, channels, weights, numbers.share(one.weights[1] / one.weights[0]) if one.weights[0] else "", mult_adds)
+    return shown
+
+
+def _rows(before: Amounts, after: Amounts) -> list[tuple[str, str, str, str]]:
+    rows = [("accuracy", f"{before.accuracy:.4f}", f"{after.accuracy:.4f}", f"{after.accuracy - before.accuracy:+.4f}")]
+    for label, one, other in (
+        ("parameters", before.parameters, after.parameters),
+        ("weights that are not zero", before.weights, after.weights),
+        ("mult-adds", before.mult_adds, after.mult_adds),
+    ):
+        rows.append((label, numbers.count(one), numbers.count(other), _times(one, other)))
+    for label, name in (("dense", "dense_bytes"), ("sparse", "sparse_bytes"), ("compressed", "zlib_bytes")):
+        one, other = getattr(before.sizes, name), getattr(after.sizes, name)
+        rows.append((f"size, {label}", numbers.size(one), numbers.size(other), _times(one, other)))
+    for label, first, second in (
+        ("predicted", before.predicted_ms, after.predicted_ms),
+        ("measured", before.measured_ms, after.measured_ms),
+    ):
+        if first is not None and second is not None:
+            rows.append((f"latency, {label}", numbers.time(first), numbers.time(second), _times(first, second)))
+    return rows
+
+
+def _times(before: float, after: float) -> str:
+    return f"{before / after:.2f}" if after else ""
+
+
+def _change(pair: tuple[int, int]) -> str:
+    first, second = map(numbers.count, pair)
+    return first if pair[0] == pair[1] else f"{first} -> {second}"
+
+
+def plot_sensitivities(found: Sequence[Sensitivity], path: Path) -> Path:
+    """Draw the accuracy against the share of each kernel that is kept (Han et al. 2015, Figure 6), and return the path written."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.subplots()
+    style(axes)
+    for number, one in enumerate(found):
+        kept = [100 * share for share in one.shares]
+        line = ("-", "--", ":")[number // len(COLOURS) % 3]
+        axes.plot(kept, one.accuracies, line, marker="o", ms=3, lw=1.2, color=COLOURS[number % len(COLOURS)], label=one.kernel)
+    axes.set_xlabel("weights kept, %")
+    axes.set_ylabel("accuracy, without retraining")
+    axes.legend(frameon=False, fontsize=7, ncols=1 + len(found) // 16)
+    return _written(figure, path)
+
+
+def plot_layers(found: Outcome, path: Path) -> Path:
+    """Draw the channels and the weights that each layer keeps, and return the path written."""
+    from matplotlib.figure import Figure
+
+    places = range(len(found.layers))
+    figure = Figure(figsize=(8, 1.2 + 0.24 * len(places)), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, what in ((left, "channels"), (right, "weights")):
+        style(axes)
+        before, after = ([getattr(one, what)[side] for one in found.layers] for side in (0, 1))
+        axes.barh(places, before, color=_GREY, alpha=0.35, label="before")
+        axes.barh(places, after, color=COLOURS[0], height=0.5, label="after")
+        axes.set_xscale("log" if max(before) > _SPREAD * max(1, min(before)) else "linear")
+        axes.set_xlabel(what)
+        axes.set_yticks(places, [one.name for one in found.layers] if axes is left else [""] * len(places), fontsize=7)
+        axes.invert_yaxis()
+    right.legend(frameon=False, fontsize=8)
+    return _written(figure, path)
+
+
+def _written(figure: object, path: Path) -> Path:
+    with whole_file(path) as draft:
+        figure.savefig(draft, format=path.suffix[1:].lower(), dpi=150)  # type: ignore[attr-defined]  # matplotlib is imported late
+    return path

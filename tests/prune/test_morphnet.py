@@ -1,0 +1,130 @@
+"""MorphNet: the arithmetic of its expansion, its regularizer against the resource, and a whole round of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError
+from harness.networks.keras_build import build_keras
+from harness.networks.named import network_named
+from harness.prune.morphnet import MorphNet, expand
+from harness.prune.resources import Counted
+from harness.prune.structure import Structure
+from harness.training.fit import fit
+from tests.prune.images import QUICK, convolutional, data, dense
+
+pytestmark = pytest.mark.usefixtures("keras")
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A resource that is the sum of widths."""
+
+    def of(self, widths: Sequence[int]) -> float:
+        return float(sum(widths))
+
+    def covers(self, _: Sequence[int]) -> bool:
+        return True
+
+    def gradient(self, widths: Sequence[int]) -> Any:
+        return np.ones(len(widths))
+
+
+def test_expansion_multiplies_what_is_alive() -> None:
+    # At a factor of 1.5: of 100 channels 10 are left and become 15, of 100 80 and become 120.
+    assert expand([10, 80], Sum(), 135) == [15, 120]
+    assert expand([10, 80], Sum(), 136) == [15, 121]
+    assert expand([10, 80], Sum(), 90) == [10, 80]
+    assert expand([10, 80], Sum(), 140, multiple=8) == [16, 120]
+
+
+def test_what_is_alive_must_be_within_the_budget() -> None:
+    with pytest.raises(ConfigError, match="what is alive has 90 already, more than 89"):
+        expand([10, 80], Sum(), 89)
+
+
+def test_the_regularizer_is_the_cost_of_channels_times_their_scales() -> None:
+    model = convolutional()
+    structure = Structure(model)
+    morph = MorphNet(structure, Counted(structure.channels, "mult-adds"), 1e-6)
+    scales = {"stem_norm": 0.5, "outer_norm": -2.0, "inner_norm": 0.25}
+    for name, scale in scales.items():
+        model.get_layer(name).gamma.assign(np.full(model.get_layer(name).gamma.shape, scale))
+    per_stem, per_inner = Counted(structure.channels, "mult-adds").gradient((16, 24))
+    expected = 1e-6 * (per_stem * 16 * 2.0 + per_inner * 24 * 0.25)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+    morph.remove()
+    assert model.losses == []
+
+
+def test_dead_channels_count_for_nothing() -> None:
+    model = convolutional()
+    structure = Structure(model)
+    morph = MorphNet(structure, Counted(structure.channels, "mult-adds"), 1e-6)
+    norm = model.get_layer("inner_norm")
+    norm.gamma.assign(np.where(np.arange(24) < 18, 0.001, 1.0))
+    assert morph.alive() == [16, 6]
+    morph.update()
+    per_stem, _ = Counted(structure.channels, "mult-adds").gradient((16, 6))
+    assert float(sum(model.losses)) == pytest.approx(1e-6 * (per_stem * 16 + 144 * 160 * (6 + 18 * 0.001)), rel=1e-4)
+    assert morph.shrunk().get_layer("inner").filters == 6
+    norm.gamma.assign(np.zeros(24))
+    assert morph.alive() == [16, 1]
+
+
+def test_costly_channels_die_while_it_trains_and_the_rest_grows() -> None:
+    model, given = convolutional(), data()
+    structure = Structure(model)
+    resource = Counted(structure.channels, "mult-adds")
+    amount = resource.of(structure.widths)
+    morph = MorphNet(structure, resource, 20.0 / amount)
+    fit(model, given, replace(QUICK, epochs=6), callbacks=[morph.callback()])
+    alive = morph.alive()
+    assert resource.of(alive) < amount
+    wider = morph.expanded(amount)
+    widths = Structure(wider).widths
+    assert all(now >= before for now, before in zip(widths, alive, strict=True))
+    assert 0.8 * amount < Counted(Structure(wider).channels, "mult-adds").of(widths) <= amount
+
+
+def test_of_more_than_the_budget_the_smallest_scales_go() -> None:
+    model = convolutional()
+    structure = Structure(model)
+    resource = Counted(structure.channels, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9)
+    model.get_layer("inner_norm").gamma.assign(np.linspace(0.1, 1, 24))
+    amount = resource.of((16, 12))
+    assert morph.alive(morph.threshold_within(amount)) == [16, 12]
+    assert Structure(morph.expanded(amount)).widths == (16, 12)
+    assert morph.threshold_within(resource.of((16, 24))) == morph.threshold
+    with pytest.raises(ConfigError, match="a channel of each group has"):
+        morph.threshold_within(10)
+
+
+def test_a_model_without_batch_norm_is_an_error() -> None:
+    structure = Structure(dense())
+    with pytest.raises(ConfigError, match="has no batch norm that scales channels"):
+        MorphNet(structure, Counted(structure.channels, "parameters"), 1.0)
+
+
+def test_inception_v2_is_shrunk_and_expanded() -> None:
+    model = build_keras(network_named("inception_v2:width=0.25,resolution=64"))
+    structure = Structure(model)
+    resource = Counted(structure.channels, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9)
+    generator = np.random.default_rng(0)
+    for number in range(len(structure.groups)):
+        for norm in structure.norms(number):
+            if norm.scale:
+                norm.gamma.assign(np.where(generator.random(norm.gamma.shape) < 0.4, 0.0, 1.0))
+    alive = morph.alive()
+    assert sum(alive) < 0.75 * sum(structure.widths)
+    assert Structure(morph.shrunk()).widths == tuple(alive)
+    amount = resource.of(structure.widths)
+    wider = Structure(morph.expanded(amount))
+    assert 0.9 * amount < Counted(wider.channels, "mult-adds").of(wider.widths) <= amount

@@ -1,0 +1,181 @@
+"""`harness prune` from data to a measured model, on a real board: an SSH server with a lease of its own on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from harness.cli.main import cli
+from harness.prune import outcome as outcomes
+from harness.prune.outcome import Outcome
+from harness.tables import build as building
+from harness.tables.reading import read
+from harness.training import fit as fitting
+from harness.training.saved import save_model
+from tests.devices.netns import allowed
+from tests.devices.sshd import Sshd, inventory
+from tests.prune.images import convolutional, stripes
+
+pytestmark = [
+    pytest.mark.usefixtures("keras"),
+    pytest.mark.skipif(not allowed(), reason="a board with a /tmp of its own takes root: these tests run where root runs them"),
+]
+
+SMALL = """
+name = "small"
+input = [12, 12, 1]
+blocks = [
+  {type = "conv", filters = 16, kernel = 3, stride = 2, activation = "relu"},
+  {type = "mbconv", filters = 16, expansion = 2, activation = "relu"},
+  {type = "flatten"},
+  {type = "dense", units = 10, activation = "softmax"},
+]
+[training]
+norm_momentum = 0.9
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a folder with an inventory of one board, data and a model, to work in."""
+    folder = tmp_path_factory.mktemp("prune")
+    boards = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    board = Sshd(boards / "board", own_tmp=True)
+    (folder / "devices.toml").write_text(inventory(replace(board.device, runtime="ai-edge-litert", python=sys.executable)))
+    (x_train, y_train), (x_test, y_test) = stripes(600, 0), stripes(200, 1)
+    np.savez(folder / "stripes.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    (folder / "small.toml").write_text(SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in (("WARM_PASSES", 3), ("COLD_PASSES", 1), ("NETWORK_PASSES", 3), ("CALIBRATION", 4), ("HELD_OUT", 0)):
+            patch.setattr(building, name, count)
+        patch.setattr(outcomes, "NETWORK_PASSES", 3)
+        patch.chdir(folder)
+        yield folder
+    board.stop()
+    shutil.rmtree(boards)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(
+        cli, ["prune", *arguments, "--data", "stripes.npz", "--learning-rate", "0.05", "--no-flip", "--pad", "0"], catch_exceptions=False
+    )
+
+
+def report(folder: Path) -> Outcome:
+    return read(Outcome, json.loads((folder / "report.json").read_text()), "the report")
+
+
+def test_channels_are_cut_down_to_a_latency_that_is_then_measured(place: Path) -> None:
+    options = (
+        "small.toml",
+        "--method",
+        "netadapt",
+        "--target-share",
+        "80%",
+        "--batches",
+        "5",
+        "--final-epochs",
+        "2",
+        "--dense-epochs",
+        "3",
+    )
+    refused = run(*options)
+    assert refused.exit_code == 1
+    assert "add --complete to measure the model's layers" in refused.stderr
+    found = run(*options, "--complete", "--widths", "0.5,1", "--json")
+    assert found.exit_code == 0, found.stderr
+    folder = place / json.loads(found.stdout)["folder"]
+    told = report(folder)
+    assert told.after.predicted_ms is not None
+    assert told.before.predicted_ms is not None
+    assert told.after.predicted_ms <= 0.8 * told.before.predicted_ms
+    assert told.after.measured_ms is not None
+    assert told.after.measured_ms > 0
+    assert told.after.parameters < told.before.parameters
+    assert told.after.accuracy > 0.5
+    assert {"dense.keras", "dense.tflite", "pruned.keras", "pruned.tflite", "layers.png"} < {one.name for one in folder.iterdir()}
+    again = run(*options, "--widths", "0.5,1")
+    assert again.exit_code == 0
+    assert "latency, measured" in again.stdout
+    assert report(folder) == told  # nothing is done twice
+    changed = run(*options, "--widths", "0.5,1", "--seed", "1")
+    assert changed.exit_code == 1
+    assert "has other settings" in changed.stderr
+
+
+def test_weights_are_removed_round_by_round_though_it_is_cut_short(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_model(convolutional(), place / "mine.keras")
+    before = (place / "mine.keras").read_bytes()
+    options = ("mine.keras", "--method", "magnitude", "--keep", "25%", "--rounds", "2", "--final-epochs", "1", "--output", "mine")
+    fitted = fitting.fit
+
+    def cut(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr("harness.prune.study.fit", broken)
+        return fitted(*arguments, **named)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.prune.study.fit", cut)
+    assert run(*options).exit_code == 130
+    monkeypatch.setattr("harness.prune.study.fit", fitted)
+    found = run(*options)
+    assert found.exit_code == 0, found.stderr
+    rounds = [
+        json.loads(line)["round"] for line in (place / "mine" / "steps.jsonl").read_text().splitlines() if line.startswith('{"round"')
+    ]
+    assert [one["number"] for one in rounds] == [0, 1]
+    told = report(place / "mine")
+    assert told.after.weights == pytest.approx(0.25 * told.before.weights, rel=0.05)
+    assert told.after.sizes.sparse_bytes < told.before.sizes.sparse_bytes
+    assert told.after.parameters == told.before.parameters
+    assert (place / "mine" / "sensitivity.png").stat().st_size > 5000
+    assert (place / "mine.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("small.toml", "--method", "netadapt"), "Give --target-ms or --target-share"),
+        (("small.toml", "--method", "netadapt", "--resource", "mult-adds", "--target-ms", "3"), "--target-ms is of latency"),
+        (("small.toml", "--method", "obd"), "obd keeps a share of weights, or those above a quality"),
+        (("small.toml", "--method", "obd", "--quality", "1"), "obd has no quality"),
+        (("missing.keras", "--method", "obd", "--keep", "50%"), "no such file or folder"),
+        (("mobilenet_v2", "--method", "obd", "--keep", "50%"), "has images of (12, 12, 1), mobilenet_v2 reads [224, 224, 3]"),
+        (
+            ("small.toml", "--method", "netadapt", "--resource", "mult-adds", "--target-share", "0.01%"),
+            "cannot be reached: at its narrowest",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_error(place: Path, arguments: tuple[str, ...], said: str) -> None:
+    found = run(*arguments, "--output", str(place / "none"), "--dense-epochs", "1")
+    assert found.exit_code in (1, 2)
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+    shutil.rmtree(place / "none", ignore_errors=True)
+
+
+@pytest.mark.parametrize("method", ["obd", "morphnet"])
+def test_the_other_methods_end_in_a_measured_model(place: Path, method: str) -> None:
+    how = {"obd": ("--keep", "30%"), "morphnet": ("--resource", "mult-adds", "--target-share", "70%", "--strength", "10")}[method]
+    name = "mine-too.keras"
+    save_model(convolutional(), place / name)
+    found = run(name, "--method", method, *how, "--rounds", "1", "--epochs", "3", "--final-epochs", "1", "--output", method)
+    assert found.exit_code == 0, found.stderr
+    told = report(place / method)
+    assert told.after.measured_ms is not None
+    if method == "morphnet":
+        assert told.after.mult_adds <= 0.7 * told.before.mult_adds
+    else:
+        assert told.after.weights == pytest.approx(0.3 * told.before.weights, rel=0.05)

@@ -1,0 +1,137 @@
+"""Weights removed one by one: which ones, held at zero, how often, and what that takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError
+from harness.prune.magnitude import (
+    Sensitivity,
+    by_quality,
+    by_shares,
+    dropout_rates,
+    largest,
+    sensitivities,
+    shares_at,
+    shares_within,
+)
+from harness.prune.masks import Masks, hold, kernels_of, layers_of, release, share_kept, zeros_of
+from harness.prune.sizes import sizes_of, sparse_bytes
+from harness.prune.unstructured import prune, shares_of
+from harness.training.fit import accuracy_of, fit
+from tests.prune.images import CLASSES, QUICK, convolutional, data, dense
+
+pytestmark = pytest.mark.usefixtures("keras")
+
+
+def test_the_largest_weights_stay() -> None:
+    weights = np.array([[0.1, -3.0], [2.0, -0.5]], np.float32)
+    assert largest(weights, 0.5).tolist() == [[False, True], [True, False]]
+    assert largest(weights, 0.01).sum() == 1
+
+
+def test_a_threshold_of_a_quality_is_so_many_deviations() -> None:
+    model = dense()
+    for path, mask in by_quality(model, 1.0).items():
+        kernel = kernels_of(model)[path].numpy()
+        assert (mask == (np.abs(kernel) > kernel.std())).all()
+    with pytest.raises(ConfigError, match=r"leaves nothing of .*first/kernel"):
+        by_quality(model, 9.0)
+
+
+def test_weights_held_at_zero_stay_there_while_others_learn() -> None:
+    model = convolutional()
+    masks = by_shares(model, dict.fromkeys(kernels_of(model), 0.3))
+    hold(model, masks)
+    before = {path: kernel.numpy() for path, kernel in kernels_of(model).items()}
+    fit(model, data(), QUICK, steps=5)
+    for path, kernel in kernels_of(model).items():
+        after = kernel.numpy()
+        assert (after[~masks[path]] == 0).all()
+        assert (after[masks[path]] != before[path][masks[path]]).any()
+    assert share_kept(zeros_of(model)) == pytest.approx(0.3, abs=0.01)
+    release(model)
+    fit(model, data(), QUICK, steps=2)
+    assert share_kept(zeros_of(model)) > 0.9
+
+
+SCAN = (Sensitivity("a", (1.0, 0.5, 0.1), (0.9, 0.9, 0.5)), Sensitivity("b", (1.0, 0.5, 0.1), (0.9, 0.8, 0.2)))
+
+
+def test_shares_follow_from_the_loss_that_is_allowed() -> None:
+    assert shares_within(SCAN, 0.0) == pytest.approx({"a": 0.5, "b": 1.0})
+    found = shares_within(SCAN, 0.1)
+    assert found["a"] == pytest.approx(0.4)
+    assert found["b"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.3, 0.12, 0.05, 0.01])
+def test_shares_add_up_to_the_share_of_all(share: float) -> None:
+    sizes = {"a": 3000, "b": 1000}
+    found = shares_at(SCAN, sizes, share)
+    assert sum(sizes[path] * kept for path, kept in found.items()) / 4000 == pytest.approx(share, rel=0.02)
+
+
+def test_a_scan_tries_each_kernel_by_itself() -> None:
+    model, given = convolutional(), data()
+    fit(model, given, replace(QUICK, epochs=4))
+    judged = partial(accuracy_of, part=given.validation, classes=CLASSES, recipe=QUICK)
+    before = [weight.copy() for weight in model.get_weights()]
+    told: list[Sensitivity] = []
+    found = sensitivities(model, judged, (1.0, 0.5, 0.01), told.append, {"head/kernel": SCAN[0]})
+    assert [one.kernel for one in told] == ["stem/kernel", "inner/kernel", "outer/kernel"]
+    assert found[-1] == SCAN[0]
+    assert all(one.accuracies[0] == judged(model) for one in told)
+    assert min(one.accuracies[-1] for one in told) < judged(model)
+    assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
+
+
+def test_rounds_remove_as_large_a_part_of_what_is_left() -> None:
+    assert shares_of(0.125, 3) == pytest.approx((0.5, 0.25, 0.125))
+
+
+def test_each_round_is_trained_with_dropout_rescaled_and_may_be_skipped() -> None:
+    model = dense()
+    rates = dropout_rates(model)
+    seen: list[tuple[int, float]] = []
+
+    def choose(current: Any, share: float) -> Masks:
+        return by_shares(current, dict.fromkeys(kernels_of(current), share))
+
+    def retrain(_: Any, number: int) -> None:
+        seen.append((number, dropout_rates(model)["dropout"]))
+
+    prune(model, (0.5, 0.25), choose, retrain, first=1)
+    # The dropout stands behind a layer that has a quarter of its connections left.
+    ((number, rate),) = seen
+    assert number == 1
+    assert rate == pytest.approx(0.5 * 0.5, rel=0.05)
+    assert rates == {"dropout": 0.5}
+    assert all(kernel.constraint is None for kernel in kernels_of(model).values())
+
+
+def test_the_size_without_zeros_counts_each_weight_and_its_gap() -> None:
+    assert sparse_bytes(np.array([1.0, 0, 0, 2.0], np.float32)) == 10
+    assert sparse_bytes(np.array([0.0] * 300 + [1.0], np.float32)) == 10
+    assert sparse_bytes(np.zeros(8, np.float32)) == 0
+    model = dense()
+    sizes = sizes_of(model)
+    assert sizes.dense_bytes == 4 * model.count_params()
+    assert sizes.sparse_bytes == sizes.dense_bytes  # without zeros it is the smaller
+    hold(model, by_shares(model, dict.fromkeys(kernels_of(model), 0.1)))
+    pruned = sizes_of(model)
+    assert pruned.sparse_bytes < 0.3 * sizes.dense_bytes
+    assert pruned.zlib_bytes < 0.4 * sizes.zlib_bytes
+
+
+def test_layers_of_models_within_a_model_are_found() -> None:
+    import keras
+
+    given = keras.Input((12, 12, 1))
+    model = keras.Model(given, dense()(given))
+    assert [layer.name for layer in layers_of(model)][-3:] == ["first", "dropout", "second"]
