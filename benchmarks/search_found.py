@@ -30,11 +30,11 @@ GOAL = 0.95
 
 def main() -> None:
     """Search for each target, measure what was found, and compare."""
-    options = figures.arguments(__doc__, space="mnasnet", trials=1000)
-    known = figures.FOLDER / "table_accuracy_float32" / "table.json"
+    options = figures.arguments(__doc__, space="mnasnet", precision="float32", trials=1000)
+    known = figures.FOLDER / f"table_accuracy_{options.precision}" / "table.json"
     if not known.exists():
         sys.exit("the table is missing: run python -m benchmarks.table_accuracy first")
-    state = figures.State("search_found", options, space=options.space, trials=str(options.trials))
+    state = figures.State("search_found", options, space=options.space, precision=options.precision, trials=str(options.trials))
     space, table = space_named(options.space), LatencyTable.load(known)
     resource = TableLatency(table, space)
     every = resource.of(np.array([space.sample(random.Random(seed)) for seed in range(500)])).values

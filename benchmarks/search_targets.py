@@ -27,11 +27,11 @@ LAST = 0.25
 
 def main() -> None:
     """Search with both rewards, several seeds each, and compare."""
-    options = figures.arguments(__doc__, space="mnasnet", trials=2000, seeds=3)
-    known = figures.FOLDER / "table_accuracy_float32" / "table.json"
+    options = figures.arguments(__doc__, space="mnasnet", precision="float32", trials=2000, seeds=3)
+    known = figures.FOLDER / f"table_accuracy_{options.precision}" / "table.json"
     if not known.exists():
         sys.exit("the table is missing: run python -m benchmarks.table_accuracy first")
-    state = figures.State("search_targets", options, space=options.space, trials=str(options.trials))
+    state = figures.State("search_targets", options, space=options.space, precision=options.precision, trials=str(options.trials))
     space = space_named(options.space)
     resource = TableLatency(LatencyTable.load(known), space)
     generator = np.random.default_rng(0)

@@ -113,7 +113,7 @@ def test_a_model_without_batch_norm_is_an_error() -> None:
 
 
 def test_inception_v2_is_shrunk_and_expanded() -> None:
-    model = build_keras(network_named("inception_v2:width=0.25,resolution=64"))
+    model = build_keras(network_named("inception_v2:width=0.1,resolution=64"))
     structure = Structure(model)
     resource = Counted(structure.channels, "mult-adds")
     morph = MorphNet(structure, resource, 1e-9)

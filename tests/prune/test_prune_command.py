@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +19,9 @@ from harness.prune import outcome as outcomes
 from harness.prune.outcome import Outcome
 from harness.tables import build as building
 from harness.tables.reading import read
-from harness.training import fit as fitting
-from harness.training.saved import save_model
 from tests.devices.netns import allowed
 from tests.devices.sshd import Sshd, inventory
-from tests.prune.images import convolutional, stripes
+from tests.prune.images import stripes
 
 pytestmark = [
     pytest.mark.usefixtures("keras"),
@@ -113,36 +110,6 @@ def test_channels_are_cut_down_to_a_latency_that_is_then_measured(place: Path) -
     assert "has other settings" in changed.stderr
 
 
-def test_weights_are_removed_round_by_round_though_it_is_cut_short(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_model(convolutional(), place / "mine.keras")
-    before = (place / "mine.keras").read_bytes()
-    options = ("mine.keras", "--method", "magnitude", "--keep", "25%", "--rounds", "2", "--final-epochs", "1", "--output", "mine")
-    fitted = fitting.fit
-
-    def cut(*arguments: Any, **named: Any) -> Any:
-        monkeypatch.setattr("harness.prune.study.fit", broken)
-        return fitted(*arguments, **named)
-
-    def broken(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("harness.prune.study.fit", cut)
-    assert run(*options).exit_code == 130
-    monkeypatch.setattr("harness.prune.study.fit", fitted)
-    found = run(*options)
-    assert found.exit_code == 0, found.stderr
-    rounds = [
-        json.loads(line)["round"] for line in (place / "mine" / "steps.jsonl").read_text().splitlines() if line.startswith('{"round"')
-    ]
-    assert [one["number"] for one in rounds] == [0, 1]
-    told = report(place / "mine")
-    assert told.after.weights == pytest.approx(0.25 * told.before.weights, rel=0.05)
-    assert told.after.sizes.sparse_bytes < told.before.sizes.sparse_bytes
-    assert told.after.parameters == told.before.parameters
-    assert (place / "mine" / "sensitivity.png").stat().st_size > 5000
-    assert (place / "mine.keras").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -164,18 +131,3 @@ def test_what_cannot_be_is_one_error(place: Path, arguments: tuple[str, ...], sa
     assert said in found.stderr
     assert "Traceback" not in found.stderr
     shutil.rmtree(place / "none", ignore_errors=True)
-
-
-@pytest.mark.parametrize("method", ["obd", "morphnet"])
-def test_the_other_methods_end_in_a_measured_model(place: Path, method: str) -> None:
-    how = {"obd": ("--keep", "30%"), "morphnet": ("--resource", "mult-adds", "--target-share", "70%", "--strength", "10")}[method]
-    name = "mine-too.keras"
-    save_model(convolutional(), place / name)
-    found = run(name, "--method", method, *how, "--rounds", "1", "--epochs", "3", "--final-epochs", "1", "--output", method)
-    assert found.exit_code == 0, found.stderr
-    told = report(place / method)
-    assert told.after.measured_ms is not None
-    if method == "morphnet":
-        assert told.after.mult_adds <= 0.7 * told.before.mult_adds
-    else:
-        assert told.after.weights == pytest.approx(0.3 * told.before.weights, rel=0.05)

@@ -14,14 +14,7 @@ from tests.prune.images import convolutional
 
 pytestmark = pytest.mark.usefixtures("keras")
 
-NAMES = (
-    "lenet_5",
-    "mobilenet_v1:width=0.25,resolution=32",
-    "mobilenet_v2:width=0.35,resolution=32",
-    "mobilenet_v3_small:width=0.5,resolution=32",
-    "mnasnet_small:width=0.5,resolution=32",
-    "inception_v2:width=0.25,resolution=64",
-)
+NAMES = ("lenet_5", "mobilenet_v3_small:width=0.35,resolution=32", "inception_v2:width=0.1,resolution=64")
 """Networks with every kind of tie between channels; `benchmarks.structured` goes through the whole zoo."""
 
 

@@ -1,0 +1,234 @@
+"""Channels removed by NetAdapt and MorphNet against MobileNetV2 made narrower throughout, on CIFAR-10, at equal measured latency.
+
+MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network is trained for as many steps; what a
+method spends on finding its channels comes on top, and is told. MorphNet is weighted by mult-adds and by the device's latency table, both
+with the same share of the resource as their budget. All networks are measured side by side; at each one's latency (and mult-adds) the
+accuracy of the narrower ones is interpolated. Intervals are Student's, over seeds.
+
+At the defaults it takes about 6 hours on two cores; on a GPU more images, epochs and seeds can be afforded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import figures
+from benchmarks.headline import images, strided
+from harness.measure.batch import NETWORKS
+from harness.measure.stats import student
+from harness.networks.keras_build import build_keras
+from harness.networks.layered import network_of_graph
+from harness.networks.network import Network
+from harness.prune.morphnet import MorphNet
+from harness.prune.netadapt import Budgets
+from harness.prune.resources import Kind, resource_of
+from harness.prune.structure import Structure
+from harness.prune.study import Asked, run_study
+from harness.tables.build import NETWORK_PASSES
+from harness.tables.layers import LayerTable
+from harness.tables.listing import network_model
+from harness.tables.passes import passes_on
+from harness.tables.seen import seen_of
+from harness.tables.table import LatencyTable
+from harness.training.backend import load_keras
+from harness.training.data import DataSet
+from harness.training.fit import Recipe, accuracy_of, fit
+from harness.training.saved import load_model, save_model
+
+WIDTH, WIDTHS = 0.5, (0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+KEPT = (1, 2, 3)
+"""Which of MobileNetV2's five strides stay: its final map is 4x4."""
+
+SHARE = 0.6
+SHARES = (0.25, 0.5, 0.75, 1.0, 1.25)
+RECIPE = Recipe(batch=128, learning_rate=0.05, label_smoothing=0.0)
+Floats = npt.NDArray[np.float64]
+
+
+def main() -> None:
+    """Do what is missing of it all, and compare."""
+    options = figures.arguments(__doc__, folder="../shared/data", images=10_000, epochs=12, seeds=3)
+    state = figures.State("pruned_channels", options, images=str(options.images), epochs=str(options.epochs))
+    load_keras()
+    data = images(state, Path(options.folder), options.images)
+    base = strided(WIDTH, 32, KEPT, data.classes)
+    (state.folder / "base.toml").write_text(base.to_toml())
+    path = state.folder / "table.json"
+    if not path.exists():
+        how = ("--layers", "--widths", ",".join(map(str, SHARES)), "--output", str(path))
+        state.harness("table", "build", "--network", str(state.folder / "base.toml"), *how)
+    table = LayerTable(LatencyTable.load(path))
+    for seed in range(options.seeds):
+        for width in WIDTHS:
+            arm(state, f"narrower {width:g}", seed, lambda width=width, seed=seed: whole(width, seed, data, options.epochs))
+        arm(state, "netadapt", seed, lambda seed=seed: adapted(state, base, seed, data, table, options.epochs))
+        for kind in ("mult-adds", "latency"):
+            arm(state, f"morphnet {kind}", seed, lambda seed=seed, kind=kind: morphed(base, kind, seed, data, table, options.epochs))
+    measure(state)
+    report(options, state)
+
+
+def arm(state: figures.State, name: str, seed: int, make: Any) -> None:
+    """Train one network unless it was, and keep its accuracy and its file."""
+    if any((row["name"], row["seed"]) == (name, seed) for row in state.rows("trained")):
+        return
+    with figures.turn():
+        model, predicted_ms, accuracy = make()
+    structure = Structure(model)
+    save_model(model, state.folder / file_of(name, seed))
+    mult_adds = structure.graph.costs().mult_adds
+    state.add("trained", name=name, seed=seed, accuracy=accuracy, mult_adds=mult_adds, predicted_ms=predicted_ms)
+
+
+def file_of(name: str, seed: int) -> str:
+    """Return the name of an arm's file."""
+    return f"{name.replace(' ', '-')}-{seed}.keras"
+
+
+Arm = tuple[Any, float | None, float]
+
+
+def whole(width: float, seed: int, data: DataSet, epochs: int) -> Arm:
+    """Return MobileNetV2 at a width, trained for all epochs."""
+    model = build_keras(strided(width, 32, KEPT, data.classes), seed=seed)
+    return trained(model, None, seed, data, epochs)
+
+
+def adapted(state: figures.State, base: Network, seed: int, data: DataSet, table: LayerTable, epochs: int) -> Arm:
+    """Return what NetAdapt makes of MobileNetV2: half of the epochs before, the others after and in its steps."""
+    model = build_keras(base, seed=seed)
+    structure = Structure(model)
+    target = SHARE * table.latency(structure.channels).of(structure.widths)
+    asked = Asked(
+        "netadapt",
+        target=target,
+        batches=20,
+        dense_epochs=epochs // 2,
+        final_epochs=epochs - epochs // 2 - 1,
+        budgets=Budgets(0.06, 0.98, 8),
+        seed=seed,
+    )
+    found = run_study(
+        "base", model, False, asked, data, RECIPE, state.folder / f"netadapt-{seed}", table, lambda told: figures.say(f"{told}")
+    )
+    after = Structure(found.model)
+    predicted_ms = table.latency(after.channels).of(after.widths)
+    return found.model, predicted_ms, accuracy_of(found.model, data.test, data.classes, RECIPE)
+
+
+def morphed(base: Network, kind: Kind, seed: int, data: DataSet, table: LayerTable, epochs: int) -> Arm:
+    """Return what MorphNet makes of MobileNetV2, trained from new weights for all epochs."""
+    model = build_keras(base, seed=seed)
+    structure = Structure(model)
+    resource = resource_of(kind, structure.channels, table)
+    amount = resource.of(structure.widths)
+    morph = MorphNet(structure, resource, 3.0 / amount)
+    fit(model, data, replace(RECIPE, epochs=epochs), seed, callbacks=[morph.callback()])
+    final = morph.expanded(SHARE * amount)
+    after = Structure(final)
+    return trained(final, table.latency(after.channels).of(after.widths), seed, data, epochs)
+
+
+def trained(model: Any, predicted_ms: float | None, seed: int, data: DataSet, epochs: int) -> Arm:
+    """Return a model trained for so many epochs, with its accuracy on the test set."""
+    accuracy = fit(model, data, replace(RECIPE, epochs=epochs), seed, tested=True).test_accuracy
+    assert accuracy is not None
+    return model, predicted_ms, accuracy
+
+
+def measure(state: figures.State) -> None:
+    """Measure what was not, as a table's networks are."""
+    known = {(row["name"], row["seed"]) for row in state.rows("latency")}
+    missing = [(row["name"], row["seed"]) for row in state.rows("trained") if (row["name"], row["seed"]) not in known]
+    if not missing:
+        return
+    networks = {}
+    for name, seed in missing:
+        structure = Structure(load_model(state.folder / file_of(name, seed)))
+        networks[name, seed] = network_of_graph(f"{name} {seed}", structure.graph, structure.output)
+    with figures.turn(), passes_on("local", 1, None, state.folder, None) as passes:
+        passes.acquire()
+        tasks = {key: passes.task(network_model(network, "float32"), NETWORKS) for key, network in networks.items()}
+        passes.run(((list(tasks.values()), NETWORK_PASSES),))
+        passes.finish(list(tasks.values()))
+    for (name, seed), task in tasks.items():
+        state.add("latency", name=name, seed=seed, latency_ms=seen_of(task, 1).latency / 1e6)
+
+
+def report(options: figures.Options, state: figures.State) -> None:
+    """Print all arms, and how much more accurate the pruned ones are than narrower ones of their latency and of their mult-adds."""
+    latency_ms = {(row["name"], row["seed"]): row["latency_ms"] for row in state.rows("latency")}
+    rows = [row for row in state.rows("trained") if row["seed"] < options.seeds]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    arms = {name: [row for row in rows if row["name"] == name] for name in names}
+    figures.table(
+        ("network", "latency ms", "mult-adds M", "accuracy", "its seeds"),
+        [
+            (
+                name,
+                f"{np.mean([latency_ms[name, row['seed']] for row in own]):.3f}",
+                f"{np.mean([row['mult_adds'] for row in own]) / 1e6:.2f}",
+                f"{np.mean([row['accuracy'] for row in own]):.4f}",
+                " ".join(f"{row['accuracy']:.4f}" for row in own),
+            )
+            for name, own in arms.items()
+        ],
+    )
+    said, gains = [], {}
+    for name in names:
+        if name.startswith("narrower"):
+            continue
+        for by in ("latency", "mult-adds"):
+            gain = gains[name, by] = gained(arms, latency_ms, name, by)
+            low, high = interval(gain)
+            said.append(f"{name} at equal {by} {100 * gain.mean():+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})")
+    print("\n".join(said))
+    off = [row["predicted_ms"] / latency_ms[row["name"], row["seed"]] - 1 for row in rows if row["predicted_ms"] is not None]
+    between = gains["morphnet latency", "latency"] - gains["morphnet mult-adds", "latency"]
+    better = all(interval(gains[name, "latency"])[0] > 0 for name in ("netadapt", "morphnet latency")) and interval(between)[0] > 0
+    figures.finish(
+        options,
+        figure="; ".join(said) + f"; predicted latency off by {np.abs(off).mean():.1%} on average, at most {np.abs(off).max():.1%}",
+        compared=f"MobileNetV2 at widths {', '.join(f'{width:g}' for width in WIDTHS)}, {options.images} images, {options.epochs} epochs, "
+        f"{options.seeds} seeds; latency over mult-adds as MorphNet's resource {100 * between.mean():+.2f} points",
+        goal="higher accuracy at equal latency, by latency more than by mult-adds; predicted within 5%",
+        met=bool(better and np.abs(off).max() <= 0.05),
+        commits=state.commits(),
+    )
+
+
+def gained(arms: Mapping[str, list[dict[str, Any]]], latency_ms: Mapping[tuple[str, int], float], name: str, by: str) -> Floats:
+    """Return how much more accurate an arm is, seed by seed, than a narrower network with as much of the resource, by interpolation."""
+
+    def amount(row: dict[str, Any]) -> float:
+        return float(latency_ms[row["name"], row["seed"]] if by == "latency" else row["mult_adds"])
+
+    found = []
+    for row in arms[name]:
+        sweep = sorted(
+            (amount(other), other["accuracy"])
+            for other_name, own in arms.items()
+            if other_name.startswith("narrower")
+            for other in own
+            if other["seed"] == row["seed"]
+        )
+        amounts, accuracies = zip(*sweep, strict=True)
+        found.append(row["accuracy"] - float(np.interp(np.log(amount(row)), np.log(amounts), accuracies)))
+    return np.array(found)
+
+
+def interval(gains: Floats) -> tuple[float, float]:
+    """Return the 95% interval of the mean over seeds, Student's."""
+    half = student(len(gains) - 1) * float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    return float(gains.mean()) - half, float(gains.mean()) + half
+
+
+if __name__ == "__main__":
+    main()
