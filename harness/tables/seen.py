@@ -23,12 +23,15 @@ from harness.tables.forms import Floats
 from harness.tables.passes import Task
 from harness.tables.table import Origin
 
-QUICKEST = 0.01
-"""Latencies in tables are those that this share of a model's runs stays below. On a machine that is shared, others slow a model by half for
-tenths of a second to minutes, and a median says how often they did so while it was measured; its quickest runs in many moments say what
-it takes by itself. Of 45 MnasNets in bursty minutes, half of whose moments were slow, sums of blocks then fell short by the same share
-within 2.5%, where with medians brought to a reference model's usual speed it was 5%. Where nine of ten moments were slow, the quickest
-1% told 100 networks of one measurement from another by 3.6%, the quickest 5% by 4.5%."""
+WINDOW_NS = 5_000_000
+"""A model's runs are averaged over moments of this length, as long as a chunk of its samples; a longer run is a moment by itself. The
+quickest single runs would not do: of the thousands that a small block has some meet a moment so quiet that no network's run, which takes
+milliseconds, ever lies in one as a whole, and sums of blocks fall short, the more the longer the network."""
+
+QUICKEST = 0.05
+"""Latencies in tables are those that this share of a model's moments stays below. On a machine that is shared, others slow a model by half
+for tenths of a second to minutes, and a median says how often they did so while it was measured; its quickest moments say what it takes by
+itself."""
 
 _LEAST = 3
 
@@ -52,7 +55,7 @@ class Seen:
 def seen_of(task: Task, threads: int) -> Seen:
     """Return what a model takes, of which there is a process at least."""
     chunks = [[chunk for chunk in one.data.chunks if chunk.model == REFERENCES] for one in task.repetitions]
-    processes = [np.concatenate([latencies_ns(chunk) for chunk in each]) for each in chunks]
+    processes = moments([[latencies_ns(chunk) for chunk in each] for each in chunks])
     flagged = sum(int(disturbed(chunk, threads).sum()) for each in chunks for chunk in each)
     latency, count = quickest(processes), len(processes)
     spread = interval = None
@@ -63,18 +66,30 @@ def seen_of(task: Task, threads: int) -> Seen:
     if spread is not None and count >= _LEAST:
         half = student(count - 1) * spread / math.sqrt(count)
         interval = latency - half, latency + half
-    return Seen(latency, spread, interval, sum(map(len, processes)), flagged)
+    return Seen(latency, spread, interval, sum(len(chunk.wall_ns) for each in chunks for chunk in each), flagged)
+
+
+def moments(processes: Sequence[Sequence[Floats]]) -> list[Floats]:
+    """Return the mean latencies of as many runs in a row as fill a moment, of each process, from those in ns of its chunks' runs."""
+    every = np.concatenate([runs for chunks in processes for runs in chunks])
+    # As many wherever a model was slow: else slow moments would be more than they were.
+    together = max(1, round(WINDOW_NS / float(np.quantile(every, QUICKEST))))
+    return [np.concatenate([_means(runs, min(together, len(runs))) for runs in chunks]) for chunks in processes]
+
+
+def _means(runs: Floats, together: int) -> Floats:
+    return np.asarray(runs[: len(runs) // together * together].reshape(-1, together).mean(axis=1))
 
 
 def quickest(processes: Sequence[Floats]) -> float:
-    """Return the latency that the quickest runs of all processes stay below."""
+    """Return the latency that the quickest moments of all processes stay below."""
     return float(np.quantile(np.concatenate(processes), QUICKEST))
 
 
 def reference_ns(tasks: Sequence[Task]) -> float:
     """Return what the mobile reference model took beside models, likewise."""
     chunks = {chunk.start_ns: chunk for task in tasks for one in task.repetitions for chunk in one.data.chunks if chunk.model == MOBILE}
-    return quickest([latencies_ns(chunk) for chunk in chunks.values()])
+    return quickest(moments([[latencies_ns(chunk) for chunk in chunks.values()]]))
 
 
 def noise_of(whole: Sequence[Task], threads: int) -> float | None:

@@ -41,6 +41,34 @@ def test_others_do_not_move_what_the_quickest_runs_say(calm: float) -> None:
     assert min(found) > 0.97
 
 
+def test_runs_of_a_moment_count_together() -> None:
+    runs = np.array([1.0, 3.0, 2.0, 4.0, 9.0]) * 1e6
+    (found,) = seen.moments([[runs * 2]])
+    assert found.tolist() == [np.mean(runs[:2]) * 2, np.mean(runs[2:4]) * 2]  # two of the quickest, which take 2.4 ms
+    (found,) = seen.moments([[runs * 10]])
+    assert found.tolist() == (runs * 10).tolist()
+    assert [each.tolist() for each in seen.moments([[runs / 1000, runs / 500], [runs]])] == [
+        [np.mean(runs) / 1000, np.mean(runs) / 500],
+        [np.mean(runs)],
+    ]
+
+
+def test_short_runs_are_not_read_as_quicker_than_long_ones() -> None:
+    """A quiet moment lasts half a millisecond: a run of 20 ms is never quiet throughout, some of 0.1 ms are."""
+
+    def seen_in(run_ns: int) -> float:
+        generator = np.random.default_rng(run_ns)
+        taken = []
+        for _ in range(7):
+            speed = np.repeat(generator.choice([1.0, 1.5], 40), 5)  # of each 0.1 ms of 20
+            runs = [int(part.mean() * run_ns) for part in np.split(speed, len(speed) * 100_000 // run_ns)]
+            chunks = (chunk([1_000] * 5, model=0), chunk(runs, model=REFERENCES))
+            taken.append(TimedRepetition("session", BEGAN, (), repetition(*chunks)))
+        return seen_of(Task(cast(Any, None), False, BLOCKS, cast(Any, None), 1, taken), 1).latency / run_ns
+
+    assert seen_in(100_000) == pytest.approx(seen_in(5_000_000), rel=0.05)
+
+
 def test_an_interval_needs_three_processes() -> None:
     assert seen_of(task(1), 1).spread is None
     assert seen_of(task(2), 1).interval is None
@@ -52,6 +80,7 @@ def test_an_interval_needs_three_processes() -> None:
 
 def test_the_spread_of_a_mean_would_be_the_standard_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen, "quickest", lambda processes: float(np.mean([each.mean() for each in processes])))
+    monkeypatch.setattr(seen, "WINDOW_NS", LATENCY_NS)
     found = task(7)
     means = [np.mean([chunk.wall_ns for chunk in one.data.chunks if chunk.model == REFERENCES]) for one in found.repetitions]
     assert seen_of(found, 1).spread == pytest.approx(np.std(means, ddof=1))
