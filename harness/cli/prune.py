@@ -27,7 +27,10 @@ WIDTHS = (0.25, 0.5, 0.75, 1.0)
     help="magnitude (Han et al.) and obd (Optimal Brain Damage) remove weights; netadapt and morphnet remove channels.",
 )
 @click.option(
-    "--data", required=True, metavar="DATA", help="What to train on: a .npz file, a folder of images, or a data set that Keras knows."
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="What to train on: a .npz file, a folder of images, or a data set that Keras knows. Models are fed values from 0 to 1.",
 )
 @click.option("--keep", callback=options.optional_share, metavar="SHARE", help="magnitude, obd: which share of weights to keep.")
 @click.option(
@@ -35,6 +38,9 @@ WIDTHS = (0.25, 0.5, 0.75, 1.0)
     type=click.FloatRange(min=0, min_open=True),
     metavar="X",
     help="magnitude: instead, keep weights above so many standard deviations of their kernel.",
+)
+@click.option(
+    "--loss", callback=options.optional_share, metavar="SHARE", help="magnitude: instead, as many as cost each kernel so much accuracy."
 )
 @click.option(
     "--resource",
@@ -72,7 +78,16 @@ WIDTHS = (0.25, 0.5, 0.75, 1.0)
     default=0.01,
     show_default=True,
     metavar="X",
-    help="Of SGD with momentum, for a batch of 128.",
+    help="Of SGD with momentum, for a batch of 128, after pruning.",
+)
+@click.option(
+    "--dense-learning-rate",
+    "dense_rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.05,
+    show_default=True,
+    metavar="X",
+    help="Of what is trained from new weights.",
 )
 @click.option(
     "--strength",
@@ -123,6 +138,7 @@ def prune(
     data: str,
     keep: float | None,
     quality: float | None,
+    loss: float | None,
     resource: Any,
     target_ms: float | None,
     target_share: float | None,
@@ -132,6 +148,7 @@ def prune(
     final_epochs: int,
     dense_epochs: int,
     learning_rate: float,
+    dense_rate: float,
     strength: float,
     hessian: Any,
     seed: int,
@@ -146,17 +163,24 @@ def prune(
     inventory: Path | None,
     results_folder: Path | None,
 ) -> None:
-    """Remove weights or channels of MODEL, a .keras file or a network's name, and measure what that gains.
+    """Make MODEL smaller, a .keras file or a named network.
+
+    Weights or channels are removed, and what that gains is measured on a device.
 
     The folder keeps every step: the same command goes on where it was cut short. MODEL itself is never written to.
     """
     structured = method in ("netadapt", "morphnet")
     if structured and (target_ms is None) == (target_share is None):
         raise click.UsageError("Give --target-ms or --target-share.")
+    if structured and (keep, quality, loss) != (None, None, None):
+        raise click.UsageError(f"{method} removes channels: --keep, --quality and --loss are of weights.")
+    if not structured and (target_ms, target_share) != (None, None):
+        raise click.UsageError(f"{method} removes weights: --target-ms and --target-share are of channels.")
     if target_ms is not None and resource != "latency":
         raise click.UsageError(f"--target-ms is of latency: give --target-share of {resource}.")
     from harness.cli.prune_progress import shown
     from harness.devices.inventory import load_inventory
+    from harness.errors import ConfigError
     from harness.prune.given import model_given
     from harness.prune.outcome import network_of, outcome_of
     from harness.prune.study import Asked, resource_at, run_study
@@ -182,6 +206,7 @@ def prune(
         method,
         keep=keep,
         quality=quality,
+        loss=loss,
         resource=resource,
         target=target,
         rounds=rounds,
@@ -190,11 +215,14 @@ def prune(
         final_epochs=final_epochs,
         dense_epochs=dense_epochs,
         strength=strength,
+        dense_rate=dense_rate,
         hessian=hessian,
         seed=seed,
     )
     recipe = Recipe(learning_rate=learning_rate, label_smoothing=0.0, flip=flip, pad=pad)
     folder = folder or results / "pruned" / f"{called}-{method}-{chosen}"
+    if trained and Path(model).resolve().parent == folder.resolve():
+        raise ConfigError(f"{model} lies in the folder that the outcome goes to", "name another --output: the model is never overwritten")
     with shown() as tell:
         pruned = run_study(model, given, trained, asked, images, recipe, folder, table, tell.step)
         outcome = outcome_of(

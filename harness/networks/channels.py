@@ -49,6 +49,8 @@ class Channels:
         made = [np.full(shape[-1], FIXED) for shape in graph.inputs]
         for node in graph.nodes:
             made.append(self._output(len(made), node, [made[source] for source in node.inputs]))
+            if getattr(node.operation, "activation", "") == "softmax":
+                self._freeze(made[-1])
         self._freeze(made[output])
         frozen = {self._root(one) for one in self._frozen}
         tied: dict[int, set[int]] = {}
@@ -119,10 +121,7 @@ class Channels:
         operation = node.operation
         match operation:
             case g.Convolution(groups=1) | g.Dense():
-                made = self._new(position, node.output[-1])
-                if operation.activation == "softmax":
-                    self._freeze(made)
-                return made
+                return self._new(position, node.output[-1])
             case g.DepthwiseConvolution():
                 return np.repeat(sources[0], operation.multiplier)
             case g.Flatten():
@@ -134,7 +133,7 @@ class Channels:
                 for other in others:
                     self._tie(first, other)
                 return first
-            case _ if isinstance(operation, _EACH_FOR_ITSELF) and operation != g.Activate("softmax"):
+            case _ if isinstance(operation, _EACH_FOR_ITSELF):
                 return sources[0]
             case _:
                 for source in sources:

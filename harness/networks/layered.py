@@ -59,4 +59,5 @@ def layer_of(operation: g.Operation, reads: tuple[int, ...] = (0,)) -> Block:
         case g.Crop(rows, columns):
             return Cropped(rows, columns)
         case _:
-            raise ConfigError(f"no block stands for {operation}", "its latency is not known to tables")
+            name = getattr(operation, "name", type(operation).__name__.lower())
+            raise ConfigError(f"no latency table knows the operation {name}", "prune by mult-adds or parameters, or leave that layer out")

@@ -15,6 +15,14 @@ from harness.networks.fuse import fused
 from harness.prune.keras_flow import run
 
 _SHIFT = 3.0
+_ELEMENTWISE = frozenset(
+    (
+        *("celu", "elu", "exponential", "gelu", "hard_shrink", "hard_tanh", "leaky_relu", "log_sigmoid", "mish", "selu", "silu"),
+        *("soft_shrink", "softplus", "softsign", "squareplus", "swish", "tanh", "tanh_shrink", "threshold"),
+    )
+)
+"""Activations of Keras that see each value by itself."""
+
 HINT = "build it of keras.Input and layers: keras.Model(inputs, outputs)"
 
 
@@ -73,9 +81,10 @@ def graph_of(model: Any) -> KerasGraph:
     names = Counter(layer.name for layer in walk.used)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ConfigError(f"{model.name} has {names[twice[0]]} layers called {twice[0]}", "give each a name of its own")
-    graph, places = fused(walk.graph, walk.settled(end))
+    output = walk.settled(end)
+    graph, places = fused(walk.graph, output)
     layers = {layer.name: Places(layer, *(places[place] for place in where)) for layer, where in walk.layers.items()}
-    return KerasGraph(graph, places[walk.settled(end)], layers, tuple(walk.whole))
+    return KerasGraph(graph, places[output], layers, tuple(walk.whole))
 
 
 class _Walk:
@@ -92,8 +101,8 @@ class _Walk:
         from keras import tree
 
         sources = [value for value in tree.flatten((arguments, named)) if isinstance(value, _At)]
-        if getattr(node.operation, "weights", ()):
-            self.used[node.operation] += 1
+        if getattr(node.operation, "weights", ()) or type(node.operation).__name__ == "Reshape":
+            self.used[node.operation] += 1  # what is made for the channels around it
         found = None
         if len(node.outputs) == 1 and sources:
             found = self._arithmetic(node, sources, tree.flatten((arguments, named)))
@@ -127,6 +136,8 @@ class _Walk:
         if len(sources) != 2:
             return None
         positions = [self.settled(source) for source in sources]
+        if len({self.graph.shape(position)[-1] for position in positions}) > 1:
+            return None
         if name == "Add" and self.graph.shape(positions[0]) == self.graph.shape(positions[1]):
             return _At(self.graph.add(g.Add(), *positions))
         if name == "Multiply":
@@ -192,14 +203,13 @@ class _Walk:
                 for other in positions[1:]:
                     made = add(g.Add(), made, other)
                 return _At(made)
-            case layers.Multiply() if len(positions) == 2 and math.prod(self.graph.shape(positions[1])[:-1]) == 1:
-                return _At(add(g.Multiply(), *positions))
             case layers.Concatenate() if layer.axis in (-1, len(shape)):
                 return _At(add(g.Concatenate(), *positions))
             case layers.Reshape() if shape[-1] == self.graph.shape(source)[-1]:
                 made = self._kept(layer.name, shape, source)
             case _ if isinstance(layer, _keeping()) and getattr(layer, "data_format", "channels_last") == "channels_last":
-                return _At(self._kept(layer.name, shape, *positions))
+                alike = len({self.graph.shape(position)[-1] for position in positions}) == 1
+                return _At(self._kept(layer.name, shape, *positions)) if alike else None
             case _:
                 return None
         self.layers[layer] = source, source, made
@@ -213,7 +223,11 @@ class _Walk:
         for known in g.ACTIVATIONS:
             if name == known:
                 return source if known == "linear" else self.graph.add(g.Activate(known), source)
-        return self._kept(name, self.graph.shape(source), source)
+        shape = self.graph.shape(source)
+        if name in _ELEMENTWISE:
+            return self._kept(name, shape, source)
+        self.whole.append(name)
+        return self.graph.add(Foreign(name, shape), source)
 
     def _kept(self, name: str, shape: g.Shape, *sources: int) -> int:
         return self.graph.add(Foreign(name, shape[:-1], keeps_channels=True), *sources)
@@ -232,10 +246,10 @@ def _depthwise(layer: Any, *, bias: bool) -> g.DepthwiseConvolution:
 
 
 def _cut(layer: Any) -> str:
-    """Return the name of a rectifier, one of its own where it is none of the usual."""
+    """Return the name of a rectifier's activation."""
     if layer.negative_slope or layer.threshold:
-        return str(layer.name)
-    return {None: "relu", 6.0: "relu6"}.get(layer.max_value, str(layer.name))
+        return "leaky_relu"
+    return {None: "relu", 6.0: "relu6"}.get(layer.max_value, "threshold")
 
 
 def _name_of(activation: Any) -> str:

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import ConfigError
-from harness.prune.masks import Bools, kernels_of, layers_of
+from harness.networks.channels import Mask
+from harness.prune.masks import kernels_of
+from harness.training.layers import layers_of
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
 """Shares kept at which a scan tries each layer, from all on down."""
@@ -81,19 +83,26 @@ def shares_at(found: Sequence[Sensitivity], sizes: Mapping[str, int], share: flo
         shares = shares_within(found, loss)
         return sum(size * shares.get(path, 1.0) for path, size in sizes.items()) / sum(sizes.values())
 
+    whole = dict.fromkeys(sizes, 1.0)
+    if share >= kept(0.0):
+        return _between(whole, shares_within(found, 0.0), 1.0, kept(0.0), share)
+    if share < kept(1.0):
+        return {path: one * share / kept(1.0) for path, one in (whole | shares_within(found, 1.0)).items()}
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if kept(middle) > share else (low, middle)
-    chosen, left = shares_within(found, high), kept(high)
-    # Losing no accuracy, or all, may come to less or more than is asked for: the rest is shared out evenly.
-    if left >= share:
-        return {path: chosen.get(path, 1.0) * share / left for path in sizes}
-    part = (share - left) / (1 - left)
-    return {path: kept_of + part * (1 - kept_of) for path in sizes for kept_of in [chosen.get(path, 1.0)]}
+    # The share may jump where a layer's accuracy falls at once.
+    return _between(whole | shares_within(found, low), shares_within(found, high), kept(low), kept(high), share)
 
 
-def largest(weights: npt.NDArray[np.float32], share: float) -> Bools:
+def _between(more: Mapping[str, float], fewer: Mapping[str, float], most: float, least: float, share: float) -> dict[str, float]:
+    """Return shares between two sets of them, which come to `most` and `least` of all weights, that come to `share`."""
+    part = (most - share) / (most - least) if most > least else 0.0
+    return {path: one + part * (fewer.get(path, one) - one) for path, one in more.items()}
+
+
+def largest(weights: npt.NDArray[np.float32], share: float) -> Mask:
     """Return the mask of the largest weights by magnitude, so large a share of them, one at least."""
     count = max(1, round(share * weights.size))
     flat = np.zeros(weights.size, dtype=np.bool_)
@@ -101,12 +110,12 @@ def largest(weights: npt.NDArray[np.float32], share: float) -> Bools:
     return flat.reshape(weights.shape)
 
 
-def by_shares(model: Any, shares: Mapping[str, float]) -> dict[str, Bools]:
+def by_shares(model: Any, shares: Mapping[str, float]) -> dict[str, Mask]:
     """Return masks that keep of each kernel the largest weights, so large a share; all of kernels that have none."""
     return {path: largest(kernel.numpy(), shares.get(path, 1.0)) for path, kernel in kernels_of(model).items()}
 
 
-def by_quality(model: Any, quality: float) -> dict[str, Bools]:
+def by_quality(model: Any, quality: float) -> dict[str, Mask]:
     """Return masks that keep of each kernel the weights above `quality` times its standard deviation, as the paper sets thresholds.
 
     Raises ConfigError where that leaves nothing of a kernel.

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Bools = npt.NDArray[np.bool_]
-Masks = Mapping[str, Bools]
+from harness.networks.channels import Mask
+from harness.training.layers import layers_of
+
+Masks = Mapping[str, Mask]
 """Which weights of each kernel stay, by the kernel's path in the model."""
 
 
 def kernels_of(model: Any) -> dict[str, Any]:
     """Return the kernels of a Keras model's convolutions and dense layers by their paths, those of models within it too."""
-    return {variable.path: variable for layer in layers_of(model) for variable in _kernels(layer)}
-
-
-def layers_of(model: Any) -> Iterator[Any]:
-    """Yield the layers of a Keras model that hold no others, those of models within it too."""
-    for layer in model.layers:
-        if getattr(layer, "layers", None):
-            yield from layers_of(layer)
-        else:
-            yield layer
+    return {variable.path: variable for layer in layers_of(model) for variable in kernels_in(layer)}
 
 
 def hold(model: Any, masks: Masks) -> None:
@@ -35,18 +27,30 @@ def hold(model: Any, masks: Masks) -> None:
     for path, mask in masks.items():
         kernel = kernels[path]
         kernel.assign(np.where(mask, kernel.numpy(), 0.0))
-        kept = tf.constant(mask.astype(np.float32))
+        before = kernel.constraint.before if isinstance(kernel.constraint, _Held) else kernel.constraint
         # An optimizer applies it after every step.
-        kernel.constraint = lambda values, kept=kept: values * kept
+        kernel.constraint = _Held(tf.constant(mask.astype(np.float32)), before)
 
 
 def release(model: Any) -> None:
-    """Let training change all weights again."""
+    """Let training change all weights again, within the constraints that they had."""
     for kernel in kernels_of(model).values():
-        kernel.constraint = None
+        if isinstance(kernel.constraint, _Held):
+            kernel.constraint = kernel.constraint.before
 
 
-def zeros_of(model: Any) -> dict[str, Bools]:
+class _Held:
+    """Zeros that stay, after the constraint that was there `before`."""
+
+    def __init__(self, kept: Any, before: Any) -> None:
+        self._kept = kept
+        self.before = before
+
+    def __call__(self, values: Any) -> Any:
+        return (values if self.before is None else self.before(values)) * self._kept
+
+
+def zeros_of(model: Any) -> dict[str, Mask]:
     """Return the masks by which the weights that are zero now stay so."""
     return {path: kernel.numpy() != 0 for path, kernel in kernels_of(model).items()}
 
@@ -56,7 +60,8 @@ def share_kept(masks: Masks) -> float:
     return sum(int(mask.sum()) for mask in masks.values()) / sum(mask.size for mask in masks.values())
 
 
-def _kernels(layer: Any) -> list[Any]:
+def kernels_in(layer: Any) -> list[Any]:
+    """Return the kernels of a single layer."""
     from keras import layers
 
     if isinstance(layer, layers.SeparableConv2D):

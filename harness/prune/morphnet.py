@@ -49,13 +49,16 @@ class MorphNet:
         self._norms = {number: tuple(norm for norm in norms if norm.scale) for number, norms in self._norms.items()}
         self._norms = {number: norms for number, norms in self._norms.items() if norms}
         self._costs = {number: tf.Variable(0.0, trainable=False, name=f"cost_{number}") for number in self._norms}
-        for number, (first, *others) in self._norms.items():
-            first.gamma.regularizer = _Largest([norm.gamma for norm in others], self._costs[number])
+        for number, norms in self._norms.items():
+            # Keras counts the regularizers of what is trained alone.
+            first, *others = sorted(norms, key=lambda norm: not norm.trainable)
+            self._norms[number] = first, *others
+            first.gamma.regularizer = _Largest([norm.gamma for norm in others], self._costs[number], first.gamma.regularizer)
         self.update()
 
     def update(self) -> None:
         """Bring the cost of a channel to what is alive now."""
-        slopes = self.resource.gradient([max(1, width) for width in self.alive()])
+        slopes = self.resource.gradient(self.resource.nearest(self.alive()))
         for number, cost in self._costs.items():
             cost.assign(self._strength * float(slopes[number]))
 
@@ -83,19 +86,22 @@ class MorphNet:
     def threshold_within(self, budget: float) -> float:
         """Return the threshold, or a larger one where by that more is alive than a budget of the resource allows: the least that does.
 
-        Raises ConfigError where even a channel of each group is more.
+        A group narrower than the resource is known for counts as the narrowest that it is. Raises ConfigError where even a channel of each
+        group is more.
         """
-        if self.resource.of(self.alive()) <= budget:
+        if self._amount(self.threshold) <= budget:
             return self.threshold
         scales = np.unique(np.concatenate([self._scales(number) for number in self._norms]))
         low, high = 0, len(scales) - 1
-        if self.resource.of(self.alive(scales[high])) > budget:
-            what = f"a channel of each group has {self.resource.of(self.alive(scales[high])):.4g}, more than {budget:.4g}"
-            raise ConfigError(what, "give a target above it")
+        if (least := self._amount(scales[high])) > budget:
+            raise ConfigError(f"a channel of each group has {least:.4g}, more than {budget:.4g}", "give a target above it")
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self.resource.of(self.alive(scales[middle])) <= budget else (middle + 1, high)
+            low, high = (low, middle) if self._amount(scales[middle]) <= budget else (middle + 1, high)
         return float(scales[low])
+
+    def _amount(self, threshold: float) -> float:
+        return self.resource.of(self.resource.nearest(self.alive(threshold)))
 
     def shrunk(self) -> Any:
         """Return a new model of the channels that are alive, with their weights."""
@@ -111,7 +117,7 @@ class MorphNet:
     def remove(self) -> None:
         """Take the regularizer off the model."""
         for first, *_ in self._norms.values():
-            first.gamma.regularizer = None
+            first.gamma.regularizer = first.gamma.regularizer.before
 
     def _scales(self, number: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         each = []
@@ -122,11 +128,12 @@ class MorphNet:
 
 
 class _Largest:
-    """The cost of a group's channels: of each the largest of its scales in size."""
+    """The cost of a group's channels, of each the largest of its scales in size, and what was there `before`."""
 
-    def __init__(self, others: Sequence[Any], cost: Any) -> None:
+    def __init__(self, others: Sequence[Any], cost: Any, before: Any) -> None:
         self._others = others
         self._cost = cost
+        self.before = before
 
     def __call__(self, scales: Any) -> Any:
         import tensorflow as tf
@@ -134,26 +141,27 @@ class _Largest:
         largest = tf.abs(scales)
         for other in self._others:
             largest = tf.maximum(largest, tf.abs(other))
-        return self._cost * tf.reduce_sum(largest)
+        own = self._cost * tf.reduce_sum(largest)
+        return own if self.before is None else own + self.before(scales)
 
 
 def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: int = 1) -> list[int]:
     """Return widths times the largest factor, the same for all, at which the resource stays within a budget.
 
-    Each is rounded to the nearest multiple, and no less than one. Raises ConfigError where they exceed the budget as they are, and where
-    the resource is not known for wider ones that may be within it.
+    Each is rounded to the nearest multiple, and no less than one. Where the resource is not known for narrower ones, it counts as that of
+    the narrowest it is known for; none become wider than it is known for. Raises ConfigError where they exceed the budget as they are.
     """
 
     def wider(factor: float) -> list[int]:
         return [max(multiple, multiple * math.floor(factor * width / multiple + 0.5)) for width in widths]
 
     def fits(factor: float) -> bool:
-        return resource.of(wider(factor)) <= budget
+        known = resource.nearest(wider(factor))
+        return all(one >= other for one, other in zip(known, wider(factor), strict=True)) and resource.of(known) <= budget
 
     if not fits(1.0):
-        raise ConfigError(
-            f"what is alive has {resource.of(wider(1.0)):.4g} already, more than {budget:.4g}", "let it shrink for longer, or more strongly"
-        )
+        amount = resource.of(resource.nearest(wider(1.0)))
+        raise ConfigError(f"what is alive has {amount:.4g} already, more than {budget:.4g}", "let it shrink for longer, or more strongly")
     found = wider(1.0)
     # Between two factors at which some width is rounded up all are the same.
     for factor in sorted(

@@ -17,12 +17,16 @@ from harness.networks.channels import Mask
 from harness.prune.resources import Resource
 from harness.prune.structure import Structure
 
+_LEAST_STEP = 1e-3
+"""Of the amount at the start."""
+
 
 @dataclass(frozen=True)
 class Cut:
-    """One group of channels cut to `width` in a step: what the network then has of the resource, and how accurate it is."""
+    """One group of channels, by its number and name, cut to `width` in a step: what the network then has of the resource, its accuracy."""
 
     step: int
+    number: int
     group: str
     width: int
     amount: float
@@ -104,19 +108,19 @@ def adapt(
     step = first
     while amount > target:
         budget = budget_of(amount, target, start, step, budgets)
-        cuts = cuts_of(structure, resource, budget, budgets.multiple)
-        if not cuts:
-            what = f"no group of channels alone brings {amount:.4g} to {budget:.4g}"
-            raise ConfigError(what, "let the budget fall by less in a step")
+        while not (cuts := cuts_of(structure, resource, budget, budgets.multiple)):
+            if amount - budget < _LEAST_STEP * start:
+                what = f"no group of channels alone brings {amount:.4g} any nearer to {target:.4g}"
+                raise ConfigError(what, "measure the layers at narrower widths, or give a target above it")
+            budget = (budget + amount) / 2  # no group alone meets it: a smaller step
         tried: dict[int, Cut] = {}
         models: dict[int, Any] = {}
         for number, width in cuts.items():
-            name = structure.name(number)
-            one = next((each for each in known if (each.step, each.group, each.width) == (step, name, width)), None)
+            one = next((each for each in known if (each.step, each.number, each.width) == (step, number, width)), None)
             if one is None:
                 models[number] = _cut(structure, number, width)
                 accuracy = train(models[number], step)
-                one = Cut(step, name, width, resource.of(_with(structure.widths, number, width)), accuracy)
+                one = Cut(step, number, structure.name(number), width, resource.of(_with(structure.widths, number, width)), accuracy)
                 if cut is not None:
                     cut(one, models[number])
             tried[number] = one

@@ -17,8 +17,9 @@ from harness.files import StrPath, whole_file
 from harness.measure.batch import NETWORKS
 from harness.measure.result import Progress
 from harness.networks.layered import network_of_graph
+from harness.prune.hashes import origin_hash, structure_hash
 from harness.prune.keras_graph import Places
-from harness.prune.masks import kernels_of
+from harness.prune.masks import kernels_in, kernels_of
 from harness.prune.sizes import Sizes, sizes_of
 from harness.prune.structure import Structure
 from harness.tables.build import NETWORK_PASSES
@@ -50,17 +51,21 @@ class Amounts:
 
 @dataclass(frozen=True)
 class LayerChange:
-    """A layer before and after: the channels that it makes, its weights that are not zero, its mult-adds."""
+    """A layer before and after: the channels that it makes, its weights that are not zero, its mult-adds, what a table predicts of it."""
 
     name: str
     channels: tuple[int, int]
     weights: tuple[int, int]
     mult_adds: tuple[int, int]
+    predicted_ms: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A pruning's report; `made_with` tells one of other models or settings apart."""
+    """A pruning's report; `whole` names the layers that were left as they are, not being known, and of which nothing is counted.
+
+    `made_with` tells one of other models or settings apart.
+    """
 
     model: str
     method: str
@@ -68,6 +73,7 @@ class Outcome:
     before: Amounts
     after: Amounts
     layers: tuple[LayerChange, ...]
+    whole: tuple[str, ...] = ()
     made_with: str = ""
 
 
@@ -91,17 +97,18 @@ def outcome_of(
     Both are measured on the device in turns, as a table's networks are; without one they are not measured. A report that stands there of
     the same models is not made again. Raises ConfigError where a device cannot run them, and ConversionError.
     """
-    made_with = hashlib.sha256(json.dumps([method, device, *map(_hash, (dense, pruned))]).encode()).hexdigest()
+    by = None if table is None else origin_hash(table)
+    structures = [Structure(model) for model in (dense, pruned)]
+    made_with = hashlib.sha256(json.dumps([method, device, by, *map(structure_hash, structures)]).encode()).hexdigest()
     found = _known(folder / REPORT)
     if found is not None and found.made_with == made_with:
         return found
     files = [_converted(model, folder / file) for model, file in ((dense, TFLITE_BEFORE), (pruned, TFLITE_AFTER))]
     measured_ms = [None, None] if device is None else _measured(files, device, inventory, results, progress)
-    structures = [Structure(model) for model in (dense, pruned)]
     before, after = (
         _amounts(structure, data, recipe, table, latency_ms) for structure, latency_ms in zip(structures, measured_ms, strict=True)
     )
-    outcome = Outcome(name, method, device, before, after, _changes(*structures), made_with)
+    outcome = Outcome(name, method, device, before, after, _changes(structures[0], structures[1], table), structures[0].whole, made_with)
     with whole_file(folder / REPORT) as draft:
         draft.write_text(json.dumps(plain(outcome), indent=1) + "\n")
     return outcome
@@ -121,22 +128,29 @@ def _amounts(structure: Structure, data: DataSet, recipe: Recipe, table: LayerTa
     )
 
 
-def _changes(before: Structure, after: Structure) -> tuple[LayerChange, ...]:
+def _changes(before: Structure, after: Structure, table: LayerTable | None) -> tuple[LayerChange, ...]:
     """Return what became of each layer with a kernel."""
     found = []
+    latencies = [{} if table is None else table.latency(one.channels).by_position(one.widths) for one in (before, after)]
     for name, places in before.layers.items():
         kept = after.layers.get(name)
-        if kept is not None and hasattr(places.layer, "kernel"):
-            pairs = [_told(*one) for one in ((before, places), (after, kept))]
-            found.append(LayerChange(name, *zip(*pairs, strict=True)))
+        if kept is not None and kernels_in(places.layer):
+            (channels, weights, mult_adds), others = (_told(*one) for one in ((before, places), (after, kept)))
+            ends_ms = [known.get(one.output) for known, one in zip(latencies, (places, kept), strict=True)]
+            predicted_ms = None if ends_ms[0] is None or ends_ms[1] is None else (ends_ms[0], ends_ms[1])
+            pairs = (channels, others[0]), (weights, others[1]), (mult_adds, others[2])
+            found.append(LayerChange(name, *pairs, predicted_ms))
     return tuple(found)
 
 
 def _told(structure: Structure, places: Places) -> tuple[int, int, int]:
-    graph = structure.graph
-    node = graph.nodes[places.output - len(graph.inputs)]
-    mult_adds = node.operation.mult_adds([graph.shape(source) for source in node.inputs])
-    return node.output[-1], int(np.count_nonzero(places.layer.kernel.numpy())), mult_adds
+    """Return the channels, the weights that are not zero, and the mult-adds of a layer."""
+    graph, mult_adds = structure.graph, 0
+    for position in {places.inner, places.output}:
+        node = graph.nodes[position - len(graph.inputs)]
+        mult_adds += node.operation.mult_adds([graph.shape(source) for source in node.inputs])
+    weights = sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels_in(places.layer))
+    return graph.shape(places.output)[-1], weights, mult_adds
 
 
 def _converted(model: Any, path: Path) -> Path:
@@ -166,13 +180,6 @@ def network_of(model: Any, name: str) -> Any:
     """Return the network that a Keras model is, layer by layer; raises ConfigError for one with layers that no block stands for."""
     structure = Structure(model)
     return network_of_graph(name, structure.graph, structure.output)
-
-
-def _hash(model: Any) -> str:
-    found = hashlib.sha256()
-    for weight in model.weights:
-        found.update(np.ascontiguousarray(weight.numpy()).tobytes())
-    return found.hexdigest()
 
 
 def _known(path: Path) -> Outcome | None:

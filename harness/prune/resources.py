@@ -26,6 +26,9 @@ class Resource(Protocol):
     def covers(self, widths: Sequence[int]) -> bool:
         """Return whether the amount is known for these widths."""
 
+    def nearest(self, widths: Sequence[int]) -> list[int]:
+        """Return the nearest widths that the amount is known for."""
+
     def gradient(self, widths: Sequence[int]) -> Floats:
         """Return what a channel more of each group would add [groups]; raises ConfigError likewise."""
 
@@ -45,6 +48,10 @@ class Counted:
     def covers(self, widths: Sequence[int]) -> bool:  # noqa: ARG002 - there is nothing that cannot be counted
         """Return True: all can be counted."""
         return True
+
+    def nearest(self, widths: Sequence[int]) -> list[int]:
+        """Return the same widths."""
+        return list(widths)
 
     def gradient(self, widths: Sequence[int]) -> Floats:
         """Return the derivatives; both counts are products of widths, so that a channel more and one less tell them exactly."""

@@ -58,7 +58,10 @@ def hessian_diagonal(model: Any, images: npt.NDArray[np.float32], labels: npt.ND
 def least_salient(saliency: Mapping[str, Floats], share: float, among: Masks | None = None) -> dict[str, npt.NDArray[np.bool_]]:
     """Return masks that keep so large a share of all weights, the most salient ones; of those `among` which the others went before."""
     kept = {path: np.ones(values.shape, dtype=np.bool_) if among is None else among[path] for path, values in saliency.items()}
-    every = np.concatenate([np.where(kept[path], values, -np.inf).ravel() for path, values in saliency.items()])
+    ranked = {path: np.where(kept[path], values, -np.inf) for path, values in saliency.items()}
+    for values in ranked.values():
+        values.ravel()[np.argmax(values)] = np.inf  # a kernel keeps a weight
+    every = np.concatenate([values.ravel() for values in ranked.values()])
     count = round(share * every.size)
     order = np.argsort(-every, kind="stable")[:count]
     flat = np.zeros(every.size, dtype=np.bool_)

@@ -75,7 +75,7 @@ class Structure:
         return self._rebuilt(self.widths, lambda places, weights: self._cut(places, weights, kept, removed=False))
 
     def resized(self, widths: Sequence[int]) -> Any:
-        """Return a new model in which the groups have these widths, with first weights of its own."""
+        """Return a new model in which the groups have these widths, with first weights of its own but in layers that are left whole."""
         return self._rebuilt(widths, None)
 
     def _widths_of(self, kept: Kept) -> list[int]:
@@ -101,10 +101,11 @@ class Structure:
         outputs = run(self.model.inputs, self.model.outputs, inputs, call)
         model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs[0], name=self.model.name)
         for old, new in made.values():
-            if weights_of is not None and old.weights:
-                places = self.layers.get(old.name)
-                weights = old.get_weights()
-                new.set_weights(weights if places is None else weights_of(places, weights))
+            places = self.layers.get(old.name)
+            if old.weights and (places is None or weights_of is not None):
+                new.set_weights(old.get_weights() if places is None or weights_of is None else weights_of(places, old.get_weights()))
+            if isinstance(new, keras.layers.Normalization):
+                new.finalize_state()  # it computes with what it read from its weights before
         return model
 
     def _anew(self, layer: Any, widths: Sequence[int], names: set[str]) -> Any:
@@ -135,7 +136,7 @@ class Structure:
             cut = weight
             for axis, which in axes:
                 mask = self.channels.kept_at(getattr(places, which), kept)
-                if not mask.all():
+                if not mask.all() and cut.shape[axis] == len(mask):  # a weight that all channels share has one
                     cut = _without(cut, axis, mask, removed=removed)
             found.append(cut)
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,7 +12,8 @@ import numpy as np
 
 from harness.errors import ConfigError
 from harness.log import LineLog
-from harness.prune.magnitude import Sensitivity, by_quality, by_shares, sensitivities, shares_at
+from harness.prune.hashes import origin_hash, structure_hash
+from harness.prune.magnitude import Sensitivity, by_quality, by_shares, dropout_rates, sensitivities, shares_at, shares_within
 from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, zeros_of
 from harness.prune.morphnet import MorphNet
 from harness.prune.netadapt import Budgets, Cut, adapt
@@ -41,15 +41,17 @@ LOG, DENSE, PRUNED = "steps.jsonl", "dense.keras", "pruned.keras"
 class Asked:
     """How a model is to be pruned.
 
-    `keep` is the share of weights to keep (magnitude, obd), or `quality` times a kernel's standard deviation the threshold of magnitude;
-    `target` the amount of the `resource` to have (netadapt: latency in ms, mult-adds or parameters). `rounds` of `epochs` follow
-    one another, for netadapt steps of `batches` for each cut; in the end the model is trained for `final_epochs`. A model that comes
-    untrained is trained for `dense_epochs` first.
+    `keep` is the share of weights to keep (magnitude, obd); instead magnitude takes thresholds of `quality` times a kernel's standard
+    deviation, or such that each kernel by itself costs no more than `loss` of accuracy. `target` is the amount of the `resource` to have
+    (netadapt, morphnet: latency in ms, mult-adds or parameters). `rounds` of `epochs` follow one another, for netadapt steps of `batches`
+    for each cut; in the end the model is trained for `final_epochs`. A model that comes untrained is trained for `dense_epochs` first. What
+    starts from new weights is trained at `dense_rate`, not at the recipe's.
     """
 
     method: Method
     keep: float | None = None
     quality: float | None = None
+    loss: float | None = None
     resource: Kind = "latency"
     target: float | None = None
     rounds: int = 5
@@ -59,19 +61,23 @@ class Asked:
     dense_epochs: int = 20
     strength: float = 10.0
     hessian: Diagonal = "gauss-newton"
+    dense_rate: float = 0.05
     budgets: Budgets = field(default_factory=Budgets)
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.method in UNSTRUCTURED:
-            if (self.keep is None) == (self.quality is None):
-                raise ConfigError(f"{self.method} keeps a share of weights, or those above a quality", "give one of the two")
-            if self.quality is not None and self.method == "obd":
-                raise ConfigError("obd has no quality: it ranks all weights by their saliency", "give the share to keep")
+            given = [name for name in ("keep", "quality", "loss") if getattr(self, name) is not None]
+            if self.method == "obd" and given != ["keep"]:
+                raise ConfigError("obd ranks all weights by their saliency", "give the share to keep, and nothing else")
+            if len(given) != 1:
+                raise ConfigError(f"magnitude is given {' and '.join(given) or 'nothing'} to keep by", "give one of keep, quality and loss")
             if self.keep is not None and not 0 < self.keep < 1:
                 raise ConfigError(f"the share to keep is {self.keep:g}", "expected: a number between 0 and 1")
         elif self.target is None:
             raise ConfigError(f"{self.method} cuts channels down to a target", "give it")
+        elif self.method == "morphnet" and not self.final_epochs:
+            raise ConfigError("morphnet ends in a network of new weights", "give it epochs to train them")
 
 
 @dataclass(frozen=True)
@@ -104,16 +110,17 @@ def run_study(
     table: LayerTable | None = None,
     tell: Callable[[Told], None] = lambda _: None,
 ) -> Pruned:
-    """Return a model, pruned; `folder` holds every step, and dense.keras and pruned.keras in the end. The given model is not changed.
+    """Return a model, pruned; `folder` holds every step, and dense.keras and pruned.keras in the end. One that is trained is not changed.
 
     The same study goes on from there. Raises ConfigError for a target that cannot be reached, a table that lacks layers, data that do not
     fit the model, and a folder of another study, and TrainingFailed where training diverges.
     """
     settings = {
-        "model": [name, None if trained is False else _hash(model)],
+        "model": [name, structure_hash(Structure(model))],
         "asked": plain(asked),
         "data": [data.name, data.sha256],
         "recipe": plain(recipe),
+        "table": None if table is None else origin_hash(table),
     }
     with LineLog(folder / LOG, settings, "pruning") as log:
         work = _Work(asked, data, recipe, folder, log, tell)
@@ -148,7 +155,7 @@ class _Work:
             return load_model(path)
         accuracy = None
         if not trained:
-            accuracy = self._train(model, self._asked.dense_epochs, "training the dense model")
+            accuracy = self._train(model, self._asked.dense_epochs, "training the dense model", anew=True)
         save_model(model, path)
         self._note("dense", accuracy=accuracy)
         return model
@@ -157,9 +164,10 @@ class _Work:
         """Return the model with weights removed one by one."""
         asked = self._asked
         rounds = asked.rounds
-        shares = (1.0,) * rounds if asked.keep is None else shares_of(asked.keep, rounds)
+        shares = tuple((number + 1) / rounds for number in range(rounds)) if asked.keep is None else shares_of(asked.keep, rounds)
         if asked.method == "magnitude" and asked.quality is None:
             self.sensitivities = self._scan(model)
+        rates = dropout_rates(model)
         done = self._lines("round")
         if done:
             model = load_model(self._folder / _round(len(done) - 1))
@@ -176,7 +184,7 @@ class _Work:
             save_model(current, self._folder / _round(number))
             self._note("round", number=number, kept=share_kept(zeros_of(current)), accuracy=accuracy)
 
-        prune(model, shares, choose, retrain, first=len(done))
+        prune(model, shares, choose, retrain, rates, first=len(done))
         hold(model, zeros_of(model))
         found = self._final(model)
         release(found)
@@ -236,16 +244,20 @@ class _Work:
             save_model(model, self._folder / _round(number))
             widths = list(Structure(model).widths)
             self._note("round", number=number, accuracy=accuracy, threshold=threshold, alive=alive, widths=widths)
-        return self._final(model)
+        return self._final(model, anew=True)
 
     def _chosen(self, model: Any, share: float, masks: Masks) -> Masks:
+        """Return which weights stay after a round; of thresholds `share` is the part that is reached then."""
         asked = self._asked
-        if asked.quality is not None:
-            found = by_quality(model, asked.quality)
-            return {path: mask & masks[path] for path, mask in found.items()}
         if asked.method == "magnitude":
-            sizes = {path: int(np.prod(kernel.shape)) for path, kernel in kernels_of(model).items()}
-            return by_shares(model, shares_at(self.sensitivities, sizes, share))
+            if asked.quality is not None:
+                found = by_quality(model, share * asked.quality)
+            elif asked.loss is not None:
+                found = by_shares(model, shares_within(self.sensitivities, share * asked.loss))
+            else:
+                sizes = {path: int(np.prod(kernel.shape)) for path, kernel in kernels_of(model).items()}
+                found = by_shares(model, shares_at(self.sensitivities, sizes, share))
+            return {path: mask & masks[path] for path, mask in found.items()}
         images, labels = self._data.train
         batches = fed((images[:EXAMPLES], labels[:EXAMPLES]), self._data.classes, tuple(model.input_shape[1:]), self._recipe)
         shown = np.concatenate([batch for batch, _ in batches.as_numpy_iterator()])
@@ -263,21 +275,22 @@ class _Work:
         judged = partial(accuracy_of, part=self._data.validation, classes=self._data.classes, recipe=self._recipe)
         return sensitivities(model, judged, each=each, known=known)
 
-    def _final(self, model: Any) -> Any:
+    def _final(self, model: Any, *, anew: bool = False) -> Any:
         path = self._folder / PRUNED
         if self._lines("final"):
             return load_model(path)
-        accuracy = self._train(model, self._asked.final_epochs, "training what is left") if self._asked.final_epochs else None
+        epochs = self._asked.final_epochs
+        accuracy = self._train(model, epochs, "training what is left", anew=anew) if epochs else None
         save_model(model, path)
         self._note("final", accuracy=accuracy)
         return model
 
-    def _train(self, model: Any, epochs: int, phase: str, callbacks: Sequence[Any] = ()) -> float:
+    def _train(self, model: Any, epochs: int, phase: str, callbacks: Sequence[Any] = (), *, anew: bool = False) -> float:
         def each(epoch: int, accuracy: float) -> None:
             self._tell(Told(phase, epoch, epochs, f"accuracy {accuracy:.4f}"))
 
         self._tell(Told(phase, 0, epochs))
-        recipe = replace(self._recipe, epochs=epochs)
+        recipe = replace(self._recipe, epochs=epochs, learning_rate=self._asked.dense_rate if anew else self._recipe.learning_rate)
         return fit(model, self._data, recipe, self._asked.seed, each=each, callbacks=callbacks).accuracies[-1]
 
     def _lines(self, kind: str) -> list[dict[str, Any]]:
@@ -294,14 +307,6 @@ def _round(number: int) -> str:
 
 def _step(number: int) -> str:
     return f"step-{number:02}.keras"
-
-
-def _hash(model: Any) -> str:
-    found = hashlib.sha256()
-    for weight in model.weights:
-        found.update(weight.path.encode())
-        found.update(np.ascontiguousarray(weight.numpy()).tobytes())
-    return found.hexdigest()
 
 
 def resource_at(model: Any, kind: Kind, table: LayerTable | None) -> tuple[Resource, float]:

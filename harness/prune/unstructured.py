@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.prune.magnitude import dropout_rates, rescale_dropout
+from harness.prune.magnitude import rescale_dropout
 from harness.prune.masks import Masks, hold, release
 
 Choose = Callable[[Any, float], Masks]
@@ -20,15 +20,12 @@ def shares_of(target: float, rounds: int) -> tuple[float, ...]:
     return tuple(target ** ((number + 1) / rounds) for number in range(rounds))
 
 
-def prune(
-    model: Any, shares: Sequence[float], choose: Choose, retrain: Retrain, done: Callable[[int, Masks], None] | None = None, first: int = 0
-) -> Masks:
+def prune(model: Any, shares: Sequence[float], choose: Choose, retrain: Retrain, rates: Mapping[str, float], first: int = 0) -> Masks:
     """Prune a Keras model in place, a round for each share, and return the masks of the last.
 
-    After each round what is left is trained, the rest held at zero, dropout rescaled; `done` is told its number and masks. Rounds before
+    After each round what is left is trained, the rest held at zero, dropout rescaled from the `rates` of the dense model. Rounds before
     `first` were done already.
     """
-    rates = dropout_rates(model)
     masks: Masks = {}
     for number, share in enumerate(shares):
         if number < first:
@@ -37,7 +34,5 @@ def prune(
         hold(model, masks)
         rescale_dropout(model, {path: float(mask.mean()) for path, mask in masks.items()}, rates)
         retrain(model, number)
-        if done is not None:
-            done(number, masks)
     release(model)
     return masks

@@ -33,18 +33,24 @@ def outcome_table(found: Outcome) -> RenderableType:
     for label, *cells in _rows(found.before, found.after):
         shown.add_row(label, *cells)
     said = f"{found.model}, pruned by {found.method}" + (f", on {found.device}" if found.device else ", not measured")
-    return Group(Text(said, style="bold"), shown, layers_table(found.layers))
+    parts: list[RenderableType] = [Text(said, style="bold"), shown, layers_table(found.layers)]
+    if found.whole:
+        parts.append(Text(f"not known, left whole and not counted: {', '.join(found.whole)}", style="yellow"))
+    return Group(*parts)
 
 
 def layers_table(layers: Sequence[LayerChange]) -> Table:
     """Return what became of each layer."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("layer", overflow="fold")
-    for column in ("channels", "weights", "kept", "mult-adds"):
+    predicted = any(one.predicted_ms is not None for one in layers)
+    for column in ("channels", "weights", "kept", "mult-adds", *(["predicted"] if predicted else [])):
         shown.add_column(column, justify="right", no_wrap=True)
     for one in layers:
         channels, weights, mult_adds = (_change(pair) for pair in (one.channels, one.weights, one.mult_adds))
-        shown.add_row(one.name, channels, weights, numbers.share(one.weights[1] / one.weights[0]) if one.weights[0] else "", mult_adds)
+        kept = numbers.share(one.weights[1] / one.weights[0]) if one.weights[0] else ""
+        times = [] if one.predicted_ms is None else [" -> ".join(map(numbers.time, one.predicted_ms))]
+        shown.add_row(one.name, channels, weights, kept, mult_adds, *times)
     return shown
 
 

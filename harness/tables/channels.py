@@ -27,14 +27,15 @@ _CLEARLY = 0.9
 class ChannelLatency:
     """What a block adds to a network as a function of its input and output channels. Nothing else of it changes.
 
-    Never less for more channels. `step` are the channels at which latency goes up, for the input and the output. `held_out` says how
-    far each measured width inside the range is from what all lines of the grid but its own say of it, None where none lies inside.
+    Never less for more channels. `ranges` are the least and the most channels that were measured, of the input and of the output; `step`
+    those at which latency goes up, for either. `held_out` says how far each measured width inside the range is from what all lines of the
+    grid but its own say of it, None where none lies inside.
     """
 
     def __init__(self, what: str, widths: Widths, measured_ms: Floats, step: tuple[int, int] | None = None) -> None:
         """Take what is measured at each pair of widths, latencies [inputs, outputs] in ms; without a step it is found in them."""
         self._what = what
-        self._ranges = tuple((axis[0], axis[-1]) for axis in widths)
+        self.ranges = tuple((axis[0], axis[-1]) for axis in widths)
         self.step = step or _step_of(widths, measured_ms)
         self._surface = Surface(widths, measured_ms, self.step)
         self.held_out = held_out(widths, measured_ms, self.step)
@@ -67,13 +68,14 @@ class ChannelLatency:
         """
         what, found = _measured(table, block, inputs)
         ins_of = {two: frozenset(one for one, other in found if other == two) for two in {pair[1] for pair in found}}
-        grids = {(tuple(sorted(ins)), tuple(sorted(two for two, known in ins_of.items() if known >= ins))) for ins in ins_of.values()}
+        both = {one & other for one in ins_of.values() for other in ins_of.values()} - {frozenset()}
+        grids = {(tuple(sorted(ins)), tuple(sorted(two for two, known in ins_of.items() if known >= ins))) for ins in both}
         largest = sorted(grids, key=lambda grid: (-len(grid[0]) * len(grid[1]), grid))
         return tuple(cls(what, (ins, outs), np.array([[found[one, two] for two in outs] for one in ins])) for ins, outs in largest)
 
     def covers(self, channels_in: int, channels_out: int = 0) -> bool:
         """Return whether widths lie inside of what was measured."""
-        return all(low <= given <= high for given, (low, high) in zip((channels_in, channels_out), self._ranges, strict=True))
+        return all(low <= given <= high for given, (low, high) in zip((channels_in, channels_out), self.ranges, strict=True))
 
     def latency_ms(self, channels_in: npt.ArrayLike, channels_out: npt.ArrayLike = 0) -> Floats:
         """Return latencies in ms, of the shape that the channels have together; raises ConfigError outside of what was measured.
@@ -91,7 +93,7 @@ class ChannelLatency:
 
     def _checked(self, *channels: npt.ArrayLike) -> tuple[Floats, Floats]:
         one, two = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in channels))
-        for given, (low, high), side in zip((one, two), self._ranges, ("input", "output"), strict=True):
+        for given, (low, high), side in zip((one, two), self.ranges, ("input", "output"), strict=True):
             outside = given[~((given >= low) & (given <= high))]
             if outside.size:
                 what = f"{self._what}: {outside.flat[0]:g} {side} channels are outside of what was measured, {low} to {high}"

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from harness.errors import MissingBlock
 from harness.networks.blocks import Block, block_key, divisible
 from harness.networks.channels import FIXED, Channels, width_of
 from harness.networks.graph import Shape
@@ -24,7 +25,9 @@ Reads = Mapping[int, int]
 
 
 _Alike = tuple[str, tuple[Shape, ...]]
+_Changing = tuple[int, tuple[ChannelLatency, ...], Reads, Reads]
 _TRIES = 20
+_WIDEST = 2**31
 
 
 class LayerTable:
@@ -40,8 +43,8 @@ class LayerTable:
 
         Raises MissingBlock that names the layers without rows, and ConfigError for one that no block stands for.
         """
-        graph, constant_ms = channels.graph, self.table.predictor.constant_ms
-        layers, missing = [], []
+        graph = channels.graph
+        layers, missing, fixed_ms = [], [], {}
         for position, node in enumerate(graph.nodes, len(graph.inputs)):
             block, inputs = layer_of(node.operation), tuple(map(graph.shape, node.inputs))
             if not timed(block):
@@ -53,45 +56,67 @@ class LayerTable:
                 if self.table.predictor.row(key) is None:
                     missing.append(key)
                 else:
-                    constant_ms += self.table.predictor.block_ms(key)
+                    fixed_ms[position] = self.table.predictor.block_ms(key)
             elif alike not in self._measured:
                 missing.append(key)
             else:
                 if alike not in self._known:
                     self._known[alike] = ChannelLatency.patches(self.table, block, inputs)
-                layers.append((self._known[alike], reads, makes))
-        self.table.predictor.check_known(missing)
-        return LayerLatency(layers, constant_ms, len(channels.groups))
+                layers.append((position, self._known[alike], reads, makes))
+        if missing:
+            keys = tuple(dict.fromkeys(missing))
+            raise MissingBlock(
+                keys, self.table.origin.device, "measure its layers: harness prune ... --complete, with --widths that it may take"
+            )
+        return LayerLatency(layers, fixed_ms, self.table.predictor.constant_ms, len(channels.groups))
 
 
 class LayerLatency:
     """The latency of a network at widths of its groups of channels, each layer interpolated by `ChannelLatency`."""
 
-    def __init__(self, layers: Sequence[tuple[tuple[ChannelLatency, ...], Reads, Reads]], constant_ms: float, groups: int) -> None:
-        """Take the layers that change, each with what it reads and makes, and what all others take."""
+    def __init__(self, layers: Sequence[_Changing], fixed_ms: Mapping[int, float], constant_ms: float, groups: int) -> None:
+        """Take the layers that change, what each of the others takes by its position, and what a network takes beyond its layers."""
         self._layers = layers
+        self._fixed_ms = fixed_ms
         self._constant_ms = constant_ms
         self._groups = groups
+        self._lows, self._highs = [1] * groups, [_WIDEST] * groups
+        for _, patches, *sides in layers:
+            for side, shares in enumerate(sides):
+                (number, times), *others = [(each, count) for each, count in shares.items() if each != FIXED] or [(FIXED, 1)]
+                if number != FIXED and not others:
+                    fixed = shares.get(FIXED, 0)
+                    low, high = min(patch.ranges[side][0] for patch in patches), max(patch.ranges[side][1] for patch in patches)
+                    self._lows[number] = max(self._lows[number], -(-(low - fixed) // times))
+                    self._highs[number] = min(self._highs[number], (high - fixed) // times)
 
     def of(self, widths: Sequence[int]) -> float:
         """Return the latency in ms; raises ConfigError for a width outside of what was measured."""
-        found = self._constant_ms
-        for patches, reads, makes in self._layers:
+        return self._constant_ms + sum(self.by_position(widths).values())
+
+    def by_position(self, widths: Sequence[int]) -> dict[int, float]:
+        """Return what each layer takes, in ms, by its position in the graph; raises ConfigError likewise."""
+        found = dict(self._fixed_ms)
+        for position, patches, reads, makes in self._layers:
             ends = width_of(reads, widths), width_of(makes, widths)
-            found += float(_covering(patches, ends).latency_ms(*ends))
+            found[position] = float(_covering(patches, ends).latency_ms(*ends))
         return found
+
+    def nearest(self, widths: Sequence[int]) -> list[int]:
+        """Return the widths within what was measured that are nearest to these."""
+        return [min(max(width, low), high) for width, low, high in zip(widths, self._lows, self._highs, strict=True)]
 
     def covers(self, widths: Sequence[int]) -> bool:
         """Return whether all layers were measured at such widths, or at wider and narrower ones."""
         return all(
             any(patch.covers(width_of(reads, widths), width_of(makes, widths)) for patch in patches)
-            for patches, reads, makes in self._layers
+            for _, patches, reads, makes in self._layers
         )
 
     def gradient(self, widths: Sequence[int]) -> Floats:
         """Return what a channel more of each group would add, in ms [groups]; raises ConfigError likewise."""
         found = np.zeros(self._groups)
-        for patches, reads, makes in self._layers:
+        for _, patches, reads, makes in self._layers:
             ends = width_of(reads, widths), width_of(makes, widths)
             for slope, channels in zip(_covering(patches, ends).gradient(*ends), (reads, makes), strict=True):
                 for number, times in channels.items():

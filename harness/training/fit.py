@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.errors import ConfigError, TrainingFailed
 from harness.training.data import DataSet
+from harness.training.layers import seed_chance
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Trained:
     test_accuracy: float | None
 
 
+WARM_UP = 5
+"""The learning rate rises over an epoch, but no more than a part of all steps, so large."""
+
+
 def fit(
     model: Any,
     data: DataSet,
@@ -72,14 +77,16 @@ def fit(
 
     check_fits(model, data)
     keras.utils.set_random_seed(seed)
+    seed_chance(model, seed)
     whole = math.ceil(len(data.train[0]) / recipe.batch)
-    epochs, of_epoch = (recipe.epochs, whole) if steps is None else (1, steps)
+    epochs, total = (recipe.epochs, whole * recipe.epochs) if steps is None else (1, steps)
+    rising = min(whole, total // WARM_UP)
     optimizer = keras.optimizers.SGD(
         keras.optimizers.schedules.CosineDecay(
-            0.0,
-            max(1, (epochs - 1) * of_epoch),
-            warmup_target=recipe.learning_rate,
-            warmup_steps=min(of_epoch, epochs * of_epoch - 1),
+            0.0 if rising else recipe.learning_rate,
+            max(1, total - rising),
+            warmup_target=recipe.learning_rate if rising else None,
+            warmup_steps=rising,
         ),
         momentum=recipe.momentum,
         nesterov=True,
@@ -123,8 +130,10 @@ def ends_in_softmax(model: Any) -> bool:
     """Return whether a Keras classifier tells probabilities, and not logits."""
     import keras
 
-    last = model.layers[-1]
-    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
+    while (last := model.outputs[0]._keras_history.operation) and isinstance(last, keras.Model):  # noqa: SLF001 - what made the output
+        model = last
+    named = type(last).__name__ == "Softmax"  # the layer, or the operation of keras.ops
+    return named or getattr(last, "activation", None) is keras.activations.softmax
 
 
 def accuracy_of(model: Any, part: tuple[Any, Any], classes: int, recipe: Recipe) -> float:

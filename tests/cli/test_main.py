@@ -21,6 +21,7 @@ COMMANDS = [
     "models",
     "table",
     "search",
+    "prune",
     "worker",
     "devices",
     "setup",

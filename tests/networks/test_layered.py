@@ -64,7 +64,7 @@ def test_what_does_not_lead_to_the_output_is_left_out() -> None:
 def test_an_operation_without_a_block_is_named() -> None:
     graph = Graph((8, 8, 3))
     output = graph.add(Operation(), 0)
-    with pytest.raises(ConfigError, match=r"no block stands for Operation\(\)"):
+    with pytest.raises(ConfigError, match="no latency table knows the operation operation"):
         network_of_graph("net", graph, output)
 
 

@@ -128,6 +128,33 @@ def test_an_activation_that_is_not_known_keeps_channels() -> None:
     assert "prelu" in found.layers
 
 
+def test_what_is_broadcast_over_channels_is_left_whole() -> None:
+    import keras
+    from keras import layers
+
+    given = keras.Input((8, 8, 3))
+    made = layers.Conv2D(4, 1)(given)
+    mask = layers.Conv2D(1, 1, activation="sigmoid")(made)
+    for product in (made * mask, mask * made, layers.Multiply()([made, mask])):
+        found = graph_of(keras.Model(given, layers.Conv2D(5, 1)(product)))
+        assert len(found.whole) == 1
+        assert Channels(found.graph, found.output).groups == ()
+
+
+def test_a_softmax_in_the_middle_keeps_its_channels() -> None:
+    import keras
+    from keras import layers
+
+    given = keras.Input((8, 8, 3))
+    both = layers.Add()([layers.Conv2D(4, 1)(given), layers.Conv2D(4, 1)(given)])
+    found = graph_of(keras.Model(given, layers.Conv2D(5, 1)(layers.Softmax()(both))))
+    assert Channels(found.graph, found.output).groups == ()
+    given = keras.Input((8, 8, 3))
+    found = graph_of(keras.Model(given, layers.Conv2D(5, 1)(layers.Conv2D(4, 1, activation="glu")(given))))
+    assert found.whole == ("glu",)
+    assert Channels(found.graph, found.output).groups == ()
+
+
 def test_a_layer_with_weights_that_is_used_twice_is_an_error() -> None:
     import keras
     from keras import layers

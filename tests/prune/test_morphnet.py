@@ -11,12 +11,16 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.networks.keras_build import build_keras
+from harness.networks.layered import network_of_graph
 from harness.networks.named import network_named
 from harness.prune.morphnet import MorphNet, expand
 from harness.prune.resources import Counted
 from harness.prune.structure import Structure
+from harness.tables.layers import LayerTable, layers_at_widths
 from harness.training.fit import fit
 from tests.prune.images import QUICK, convolutional, data, dense
+from tests.prune.test_structure import worst
+from tests.tables import given
 
 pytestmark = pytest.mark.usefixtures("keras")
 
@@ -31,6 +35,9 @@ class Sum:
     def covers(self, _: Sequence[int]) -> bool:
         return True
 
+    def nearest(self, widths: Sequence[int]) -> list[int]:
+        return [min(width, 200) for width in widths]
+
     def gradient(self, widths: Sequence[int]) -> Any:
         return np.ones(len(widths))
 
@@ -41,6 +48,7 @@ def test_expansion_multiplies_what_is_alive() -> None:
     assert expand([10, 80], Sum(), 136) == [15, 121]
     assert expand([10, 80], Sum(), 90) == [10, 80]
     assert expand([10, 80], Sum(), 140, multiple=8) == [16, 120]
+    assert expand([10, 80], Sum(), 1000) == [25, 200]  # it is not known for more
 
 
 def test_what_is_alive_must_be_within_the_budget() -> None:
@@ -62,6 +70,24 @@ def test_the_regularizer_is_the_cost_of_channels_times_their_scales() -> None:
     assert model.losses == []
 
 
+def test_latency_is_a_resource_like_others() -> None:
+    model = convolutional()
+    structure = Structure(model)
+    network = network_of_graph("convolutional", structure.graph, structure.output)
+    latency = LayerTable(given.table(layers_at_widths(network, (0.5, 1.5)))).latency(structure.channels)
+    morph = MorphNet(structure, latency, 1.0)
+    assert float(sum(model.losses)) == pytest.approx(float(latency.gradient((16, 24)) @ (16, 24)), rel=1e-4)
+    model.get_layer("inner_norm").gamma.assign(np.where(np.arange(24) < 20, 0.001, 1.0))
+    morph.update()  # 4 channels were not measured: 8 are the nearest
+    whole = latency.of((16, 24))
+    assert morph.alive(morph.threshold_within(whole)) == [16, 4]
+    wider = Structure(morph.expanded(whole)).widths
+    assert latency.of(latency.nearest(wider)) <= whole
+    assert wider[0] > 16
+    with pytest.raises(ConfigError, match="a channel of each group has"):
+        morph.threshold_within(0.1 * whole)
+
+
 def test_dead_channels_count_for_nothing() -> None:
     model = convolutional()
     structure = Structure(model)
@@ -78,12 +104,12 @@ def test_dead_channels_count_for_nothing() -> None:
 
 
 def test_costly_channels_die_while_it_trains_and_the_rest_grows() -> None:
-    model, given = convolutional(), data()
+    model, images = convolutional(), data()
     structure = Structure(model)
     resource = Counted(structure.channels, "mult-adds")
     amount = resource.of(structure.widths)
     morph = MorphNet(structure, resource, 20.0 / amount)
-    fit(model, given, replace(QUICK, epochs=6), callbacks=[morph.callback()])
+    fit(model, images, replace(QUICK, epochs=6), callbacks=[morph.callback()])
     alive = morph.alive()
     assert resource.of(alive) < amount
     wider = morph.expanded(amount)
@@ -124,7 +150,9 @@ def test_inception_v2_is_shrunk_and_expanded() -> None:
                 norm.gamma.assign(np.where(generator.random(norm.gamma.shape) < 0.4, 0.0, 1.0))
     alive = morph.alive()
     assert sum(alive) < 0.75 * sum(structure.widths)
-    assert Structure(morph.shrunk()).widths == tuple(alive)
+    shrunk = morph.shrunk()
+    assert Structure(shrunk).widths == tuple(alive)
+    assert worst(shrunk, structure.masked(morph.kept())) <= 1e-5
     amount = resource.of(structure.widths)
     wider = Structure(morph.expanded(amount))
     assert 0.9 * amount < Counted(wider.channels, "mult-adds").of(wider.widths) <= amount

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.networks.channels import Channels
 from harness.prune.netadapt import Budgets, Cut, adapt, budget_of, cuts_of, strongest
 from harness.prune.resources import Counted
 from harness.prune.structure import Structure
@@ -85,6 +84,16 @@ def test_the_most_accurate_cut_of_each_step_is_taken() -> None:
     assert len(trained) == len(steps)  # the best of each step alone, whose weights are not known
 
 
+def test_a_step_that_no_group_can_take_alone_is_made_smaller() -> None:
+    model = convolutional()
+    start = mult_adds(Structure(model)).of((16, 24))
+    steps: list[int] = []
+    target = 0.12 * start  # both groups must shrink far, and neither brings it there in one step of 88%
+    found = adapt(model, mult_adds, target, lambda *_: 0.5, Budgets(0.88, 1.0, 4), stepped=lambda step, _: steps.append(step))
+    assert mult_adds(Structure(found)).of(Structure(found).widths) <= target
+    assert len(steps) > 1
+
+
 def test_a_target_that_no_cut_reaches_is_an_error() -> None:
     with pytest.raises(ConfigError, match="cannot be reached: at its narrowest the network has"):
         adapt(convolutional(), mult_adds, 10.0, lambda *_: 0.5, BUDGETS)
@@ -97,4 +106,3 @@ def test_derivatives_of_counts_are_exact() -> None:
     # The stem, the inner layer and the outer one work on 144 places.
     assert first == 144 * (9 + 9 * 24 + 24) + 4
     assert second == 144 * (9 * 16 + 16)
-    assert isinstance(structure.channels, Channels)

@@ -14,8 +14,8 @@ from tests.prune.images import convolutional
 
 pytestmark = pytest.mark.usefixtures("keras")
 
-NAMES = ("lenet_5", "mobilenet_v3_small:width=0.35,resolution=32", "inception_v2:width=0.1,resolution=64")
-"""Networks with every kind of tie between channels; `benchmarks.structured` goes through the whole zoo."""
+NAMES = ("lenet_5", "mobilenet_v3_small:width=0.35,resolution=32")
+"""Networks with most kinds of ties between channels; test_morphnet has concatenations, `benchmarks.pruned_shapes` the whole zoo."""
 
 
 def at_random(structure: Structure, seed: int = 0) -> Kept:
@@ -106,3 +106,31 @@ def test_the_model_is_left_as_it_was() -> None:
     structure = Structure(model)
     structure.shrunk(at_random(structure))
     assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_model_that_normalizes_its_input_still_does() -> None:
+    import keras
+    from keras import layers
+
+    given = keras.Input((8, 8, 3))
+    scaled = layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[0.1, 0.2, 0.3], axis=-1)(given)
+    adapted = layers.Normalization(axis=-1, name="adapted")
+    adapted.adapt(np.random.default_rng(0).random((50, 8, 8, 3)) * 5)
+    made = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, activation="relu")(adapted(scaled)))
+    model = keras.Model(given, layers.Dense(2)(made))
+    structure = Structure(model)
+    assert worst(structure.masked({}), model) <= 1e-6
+    assert structure.resized([8]).get_layer("adapted").get_weights()[0] == pytest.approx(adapted.get_weights()[0])
+    assert structure.whole[-1] == "adapted"
+
+
+def test_a_weight_that_all_channels_share_is_not_cut() -> None:
+    import keras
+    from keras import layers
+
+    given = keras.Input((8, 8, 3))
+    made = layers.PReLU(shared_axes=[1, 2, 3])(layers.Conv2D(6, 3)(given))
+    model = keras.Model(given, layers.Dense(2)(layers.GlobalAveragePooling2D()(made)))
+    structure = Structure(model)
+    kept = at_random(structure)
+    assert worst(structure.shrunk(kept), structure.masked(kept)) <= 1e-6

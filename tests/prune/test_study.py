@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from harness.errors import ConfigError
+from harness.log import LineLog
 from harness.prune.masks import kernels_of
 from harness.prune.netadapt import Budgets
 from harness.prune.outcome import REPORT, Outcome, outcome_of
 from harness.prune.resources import Counted
 from harness.prune.structure import Structure
 from harness.prune.study import LOG, Asked, Pruned, run_study
+from harness.report import numbers
 from harness.report.pruned import outcome_table, plot_layers, plot_sensitivities
 from harness.tables.reading import read
 from harness.training import fit as fitting
 from harness.training.data import DataSet
 from harness.training.saved import load_model
-from tests.prune.images import QUICK, convolutional, data
+from tests.prune.images import QUICK, convolutional, data, dense
 
 pytestmark = pytest.mark.usefixtures("keras")
 
-MAGNITUDE = Asked("magnitude", keep=0.25, rounds=2, final_epochs=1)
+MAGNITUDE = Asked("magnitude", keep=0.25, rounds=2, final_epochs=1, dense_epochs=1)
 OBD = Asked("obd", keep=0.3, rounds=1, final_epochs=1)
 BUDGETS = Budgets(0.2, 1.0, 4)
 AMOUNT = 573_696.0
-NETADAPT = Asked("netadapt", resource="mult-adds", target=0.6 * AMOUNT, batches=3, final_epochs=1, budgets=BUDGETS)
-MORPHNET = Asked("morphnet", resource="mult-adds", target=0.7 * AMOUNT, rounds=2, epochs=2, final_epochs=1)
+NETADAPT = Asked("netadapt", resource="mult-adds", target=0.7 * AMOUNT, batches=2, final_epochs=1, budgets=BUDGETS)
+MORPHNET = Asked("morphnet", resource="mult-adds", target=0.7 * AMOUNT, rounds=1, epochs=2, final_epochs=1)
 
 
 @pytest.fixture(scope="module")
 def images() -> DataSet:
-    return data()
+    return data(320)
 
 
-def study(asked: Asked, images: DataSet, folder: Path, trained: bool = True) -> Pruned:
-    return run_study("mine", convolutional(), trained, asked, images, QUICK, folder)
+def study(asked: Asked, images: DataSet, folder: Path, trained: bool = True, make: Callable[[], Any] = convolutional) -> Pruned:
+    return run_study("mine", make(), trained, asked, images, QUICK, folder)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("asked", [MAGNITUDE, OBD, NETADAPT, MORPHNET], ids=lambda asked: asked.method)
+@pytest.fixture(scope="module")
+def of_magnitude(images: DataSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pruned]:
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, study(MAGNITUDE, images, folder, trained=False)
+
+
+@pytest.mark.parametrize(("asked", "make"), [(replace(MAGNITUDE, keep=0.1), dense), (NETADAPT, convolutional)])
 def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
-    asked: Asked, images: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: Asked, make: Callable[[], Any], images: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = study(asked, images, tmp_path / "whole")
+    whole = study(asked, images, tmp_path / "whole", make=make)
     fitted, trained = fitting.fit, 0
 
     def cut(*arguments: Any, **named: Any) -> Any:
@@ -64,7 +75,7 @@ def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
     monkeypatch.setattr("harness.prune.study.fit", cut)
     for _ in range(20):
         try:
-            found = study(asked, images, tmp_path / "cut")
+            found = study(asked, images, tmp_path / "cut", make=make)
             break
         except KeyboardInterrupt:
             continue
@@ -73,39 +84,45 @@ def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
         assert one == pytest.approx(other, abs=1e-5)
     assert [set(line) for line in lines(tmp_path / "cut")] == [set(line) for line in lines(tmp_path / "whole")]
     calls = trained
-    again = study(asked, images, tmp_path / "cut")
+    again = study(asked, images, tmp_path / "cut", make=make)
     assert trained == calls  # nothing is trained twice
     assert again.model.count_params() == found.model.count_params()
 
 
-def test_weights_are_kept_to_the_share_and_channels_to_the_amount(images: DataSet, tmp_path: Path) -> None:
-    weights = sum(int(np.prod(kernel.shape)) for kernel in kernels_of(convolutional()).values())
-    for asked in (MAGNITUDE, OBD):
-        found = study(asked, images, tmp_path / asked.method)
-        left = sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels_of(found.model).values())
-        assert asked.keep is not None
-        assert left == pytest.approx(asked.keep * weights, rel=0.03)
-    for asked in (NETADAPT, MORPHNET):
-        structure = Structure(study(asked, images, tmp_path / asked.method).model)
-        assert asked.target is not None
-        assert Counted(structure.channels, "mult-adds").of(structure.widths) <= asked.target
+def share_left(model: Any) -> float:
+    """Return the share of the weights of its kernels that are not zero."""
+    kernels = kernels_of(model).values()
+    return sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels) / sum(int(np.prod(kernel.shape)) for kernel in kernels)
 
 
-def test_a_model_that_comes_untrained_is_trained_first(images: DataSet, tmp_path: Path) -> None:
-    asked = replace(OBD, dense_epochs=4)
-    found = study(asked, images, tmp_path, trained=False)
-    assert lines(tmp_path)[1]["dense"]["accuracy"] > 0.5
-    assert (load_model(tmp_path / "dense.keras").get_weights()[0] == found.dense.get_weights()[0]).all()
+def test_so_many_weights_are_kept_as_are_asked_for(of_magnitude: tuple[Path, Pruned], images: DataSet, tmp_path: Path) -> None:
+    _, found = of_magnitude
+    assert share_left(found.model) == pytest.approx(0.25, rel=0.03)
+    assert share_left(study(OBD, images, tmp_path).model) == pytest.approx(0.3, rel=0.03)
+
+
+def test_as_much_of_the_resource_is_left_as_is_asked_for(images: DataSet, tmp_path: Path) -> None:
+    structure = Structure(study(MORPHNET, images, tmp_path).model)
+    assert MORPHNET.target is not None
+    assert Counted(structure.channels, "mult-adds").of(structure.widths) <= MORPHNET.target
+
+
+def test_a_model_that_comes_untrained_is_trained_first(of_magnitude: tuple[Path, Pruned]) -> None:
+    folder, found = of_magnitude
+    assert 0 <= lines(folder)[1]["dense"]["accuracy"] <= 1
+    assert (load_model(folder / "dense.keras").get_weights()[0] == found.dense.get_weights()[0]).all()
+    assert (found.dense.get_weights()[0] != convolutional().get_weights()[0]).any()
 
 
 def test_another_study_s_folder_is_refused(images: DataSet, tmp_path: Path) -> None:
-    study(replace(OBD, epochs=1), images, tmp_path)
-    with pytest.raises(ConfigError, match=f"the pruning in {tmp_path / LOG} has other settings: asked"):
-        study(replace(OBD, epochs=2), images, tmp_path)
+    with LineLog(tmp_path / LOG, {"model": ["other"]}, "pruning"):
+        pass
+    with pytest.raises(ConfigError, match=f"the pruning in {tmp_path / LOG} has other settings: model .*; asked None, not"):
+        study(OBD, images, tmp_path)
 
 
-def test_what_was_gained_is_reported_layer_by_layer(images: DataSet, tmp_path: Path) -> None:
-    pruned = study(MAGNITUDE, images, tmp_path)
+def test_what_was_gained_is_reported_layer_by_layer(of_magnitude: tuple[Path, Pruned], images: DataSet, tmp_path: Path) -> None:
+    _, pruned = of_magnitude
     found = outcome_of("mine", "magnitude", pruned.dense, pruned.model, images, QUICK, tmp_path)
     assert found == read(Outcome, json.loads((tmp_path / REPORT).read_text()), "the report")
     assert (found.after.measured_ms, found.device) == (None, None)
@@ -115,14 +132,19 @@ def test_what_was_gained_is_reported_layer_by_layer(images: DataSet, tmp_path: P
     assert {"dense.tflite", "pruned.tflite"} < {one.name for one in tmp_path.iterdir()}
     assert plot_layers(found, tmp_path / "layers.svg").stat().st_size > 5000
     assert plot_sensitivities(pruned.sensitivities, tmp_path / "sensitivity.svg").stat().st_size > 5000
-    assert outcome_table(found) is not None
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(outcome_table(found))
+    assert numbers.count(found.before.weights) in shown.getvalue()
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"method": "obd"}, "obd keeps a share of weights, or those above a quality"),
-        ({"method": "obd", "quality": 1.0}, "obd has no quality"),
+        ({"method": "obd"}, "obd ranks all weights by their saliency"),
+        ({"method": "obd", "quality": 1.0}, "obd ranks all weights"),
+        ({"method": "magnitude"}, "magnitude is given nothing to keep by"),
+        ({"method": "magnitude", "keep": 0.5, "loss": 0.01}, "magnitude is given keep and loss to keep by"),
+        ({"method": "morphnet", "target": 1.0, "final_epochs": 0}, "morphnet ends in a network of new weights"),
         ({"method": "magnitude", "keep": 1.5}, "the share to keep is 1.5"),
         ({"method": "netadapt"}, "netadapt cuts channels down to a target"),
     ],

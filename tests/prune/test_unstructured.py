@@ -20,10 +20,11 @@ from harness.prune.magnitude import (
     shares_at,
     shares_within,
 )
-from harness.prune.masks import Masks, hold, kernels_of, layers_of, release, share_kept, zeros_of
+from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, zeros_of
 from harness.prune.sizes import sizes_of, sparse_bytes
 from harness.prune.unstructured import prune, shares_of
 from harness.training.fit import accuracy_of, fit
+from harness.training.layers import layers_of
 from tests.prune.images import CLASSES, QUICK, convolutional, data, dense
 
 pytestmark = pytest.mark.usefixtures("keras")
@@ -60,6 +61,22 @@ def test_weights_held_at_zero_stay_there_while_others_learn() -> None:
     assert share_kept(zeros_of(model)) > 0.9
 
 
+def test_constraints_of_the_model_s_own_are_kept() -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_constraint="non_neg", name="one")])
+    kernel = model.get_layer("one").kernel
+    own = kernel.constraint
+    masks = by_shares(model, dict.fromkeys(kernels_of(model), 0.5))
+    hold(model, masks)
+    hold(model, masks)
+    (mask,) = masks.values()
+    assert (np.asarray(kernel.constraint(np.full((4, 3), -1.0, np.float32))) == 0).all()
+    assert (np.asarray(kernel.constraint(np.ones((4, 3), np.float32))) == mask).all()
+    release(model)
+    assert kernel.constraint is own
+
+
 SCAN = (Sensitivity("a", (1.0, 0.5, 0.1), (0.9, 0.9, 0.5)), Sensitivity("b", (1.0, 0.5, 0.1), (0.9, 0.8, 0.2)))
 
 
@@ -75,6 +92,16 @@ def test_shares_add_up_to_the_share_of_all(share: float) -> None:
     sizes = {"a": 3000, "b": 1000}
     found = shares_at(SCAN, sizes, share)
     assert sum(sizes[path] * kept for path, kept in found.items()) / 4000 == pytest.approx(share, rel=0.02)
+
+
+def test_a_kernel_never_gets_back_what_it_lost() -> None:
+    scan = (Sensitivity("a", (1.0, 0.5, 0.1), (0.9, 0.8, 0.2)), Sensitivity("b", (1.0, 0.5, 0.1, 0.05), (0.9, 0.8, 0.8, 0.1)))
+    sizes = {"a": 1000, "b": 1000}
+    before = {"a": 1.0, "b": 1.0}
+    for share in np.linspace(0.99, 0.02, 60):
+        found = shares_at(scan, sizes, float(share))
+        assert all(found[path] <= before[path] + 1e-9 for path in sizes)
+        before = found
 
 
 def test_a_scan_tries_each_kernel_by_itself() -> None:
@@ -106,7 +133,7 @@ def test_each_round_is_trained_with_dropout_rescaled_and_may_be_skipped() -> Non
     def retrain(_: Any, number: int) -> None:
         seen.append((number, dropout_rates(model)["dropout"]))
 
-    prune(model, (0.5, 0.25), choose, retrain, first=1)
+    prune(model, (0.5, 0.25), choose, retrain, rates, first=1)
     # The dropout stands behind a layer that has a quarter of its connections left.
     ((number, rate),) = seen
     assert number == 1

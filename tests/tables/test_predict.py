@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 
 import numpy as np
@@ -72,8 +71,7 @@ def test_networks_that_are_made_anew_are_predicted_the_same(table: LatencyTable)
         first = table.predict(network)
         copy = Network.from_table(network.to_table())
         assert table.predict(copy) == first
-        del copy
-        gc.collect()  # so that new blocks may come to lie where old ones lay
+        del copy  # so that new blocks may come to lie where old ones lay
 
 
 def test_a_network_whose_blocks_read_several_others_is_predicted() -> None:
