@@ -12,9 +12,10 @@ import numpy as np
 
 from benchmarks import figures
 from harness.measure.stats import student
+from harness.prune.asked import Asked
 from harness.prune.given import model_given
 from harness.prune.masks import kernels_of
-from harness.prune.study import Asked, run_study
+from harness.prune.study import run_study
 from harness.training.backend import load_keras
 from harness.training.data import data_named
 from harness.training.fit import Recipe, accuracy_of, fit

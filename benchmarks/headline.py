@@ -20,18 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import figures
-from harness.measure.batch import NETWORKS
 from harness.networks.blocks import Block
 from harness.networks.named import network_named
 from harness.networks.network import Network
 from harness.networks.space import Space
 from harness.networks.space_file import read_space
 from harness.search.train import adapted, train
-from harness.tables.build import NETWORK_PASSES
 from harness.tables.listing import network_model
-from harness.tables.passes import passes_on
-from harness.tables.seen import seen_of
 from harness.tables.table import LatencyTable
+from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet, data_named, data_of
 from harness.training.fit import Recipe
 
@@ -173,13 +170,11 @@ def measured(state: figures.State, networks: Mapping[str, Network]) -> None:
     missing = {name: network for name, network in networks.items() if name not in known}
     if not missing:
         return
-    with figures.turn(), passes_on("local", 1, None, state.folder, None) as passes:
-        passes.acquire()
-        tasks = {name: passes.task(network_model(network, "float32"), NETWORKS) for name, network in missing.items()}
-        passes.run(((list(tasks.values()), NETWORK_PASSES),))
-        passes.finish(list(tasks.values()))
-    for name, task in tasks.items():
-        state.add("latency", name=name, latency_ms=seen_of(task, 1).latency / 1e6, mult_adds=missing[name].costs.mult_adds)
+    with figures.turn():
+        models = [network_model(network, "float32") for network in missing.values()]
+        latencies_ms = measured_ms(models, "local", results=state.folder)
+    for name, latency_ms in zip(missing, latencies_ms, strict=True):
+        state.add("latency", name=name, latency_ms=latency_ms, mult_adds=missing[name].costs.mult_adds)
 
 
 def report(options: figures.Options, state: figures.State, sweep: Sequence[str], found: Sequence[str]) -> None:

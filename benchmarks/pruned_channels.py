@@ -22,22 +22,20 @@ import numpy.typing as npt
 
 from benchmarks import figures
 from benchmarks.headline import images, strided
-from harness.measure.batch import NETWORKS
 from harness.measure.stats import student
 from harness.networks.keras_build import build_keras
 from harness.networks.layered import network_of_graph
 from harness.networks.network import Network
+from harness.prune.asked import Asked
 from harness.prune.morphnet import MorphNet
 from harness.prune.netadapt import Budgets
 from harness.prune.resources import Kind, resource_of
 from harness.prune.structure import Structure
-from harness.prune.study import Asked, run_study
-from harness.tables.build import NETWORK_PASSES
+from harness.prune.study import run_study
 from harness.tables.layers import LayerTable
 from harness.tables.listing import network_model
-from harness.tables.passes import passes_on
-from harness.tables.seen import seen_of
 from harness.tables.table import LatencyTable
+from harness.tables.wholes import measured_ms
 from harness.training.backend import load_keras
 from harness.training.data import DataSet
 from harness.training.fit import Recipe, fit
@@ -160,13 +158,10 @@ def measure(state: figures.State) -> None:
     for name, seed in missing:
         structure = Structure(load_model(state.folder / file_of(name, seed)))
         networks[name, seed] = network_of_graph(f"{name} {seed}", structure.graph, structure.output)
-    with figures.turn(), passes_on("local", 1, None, state.folder, None) as passes:
-        passes.acquire()
-        tasks = {key: passes.task(network_model(network, "float32"), NETWORKS) for key, network in networks.items()}
-        passes.run(((list(tasks.values()), NETWORK_PASSES),))
-        passes.finish(list(tasks.values()))
-    for (name, seed), task in tasks.items():
-        state.add("latency", name=name, seed=seed, latency_ms=seen_of(task, 1).latency / 1e6)
+    with figures.turn():
+        latencies_ms = measured_ms([network_model(network, "float32") for network in networks.values()], "local", results=state.folder)
+    for (name, seed), latency_ms in zip(networks, latencies_ms, strict=True):
+        state.add("latency", name=name, seed=seed, latency_ms=latency_ms)
 
 
 def report(options: figures.Options, state: figures.State) -> None:

@@ -14,7 +14,6 @@ from ai_edge_litert import schema_py_generated as schema
 from benchmarks import figures
 from harness.convert.converter import Converter, prepare_tflite
 from harness.files import whole_file
-from harness.measure.batch import NETWORKS
 from harness.networks.keras_build import build_keras
 from harness.networks.named import network_named
 from harness.prune.magnitude import by_shares
@@ -24,9 +23,7 @@ from harness.prune.resources import Counted
 from harness.prune.sparse_file import sparse_tflite
 from harness.prune.structure import Structure
 from harness.report.plots import COLOURS, style
-from harness.tables.build import NETWORK_PASSES
-from harness.tables.passes import passes_on
-from harness.tables.seen import seen_of
+from harness.tables.wholes import measured_ms
 from harness.training.backend import load_keras
 
 KEPT = (0.5, 0.3, 0.2, 0.1)
@@ -39,26 +36,22 @@ def main() -> None:
     state = figures.State("sparse_dense", options, model=options.model)
     made = files(state.folder, options.model)
     if not state.rows("measured"):
-        with figures.turn(), passes_on("local", 1, None, state.folder, None) as passes:
-            models = {name: prepare_tflite(path, name, {}) for name, path in made.items()}
-            passes.acquire()
-            tasks = {name: passes.task(model, NETWORKS) for name, model in models.items()}
-            passes.run(((list(tasks.values()), NETWORK_PASSES),))
-            passes.finish(list(tasks.values()))
-            state.add("measured", latencies_ms={name: seen_of(task, 1).latency / 1e6 for name, task in tasks.items()})
+        with figures.turn():
+            latencies_ms = measured_ms([prepare_tflite(path, name, {}) for name, path in made.items()], "local", results=state.folder)
+        state.add("measured", latencies_ms=dict(zip(made, latencies_ms, strict=True)))
     (row,) = state.rows("measured")
-    latencies_ms: dict[str, float] = row["latencies_ms"]
-    dense_ms = latencies_ms["dense"]
+    taken_ms: dict[str, float] = row["latencies_ms"]
+    dense_ms = taken_ms["dense"]
     figures.table(
         ("", *(f"{share:.0%} kept" for share in KEPT)),
-        [(kind, *(f"{dense_ms / latencies_ms[f'{kind} {share:g}']:.2f}x" for share in KEPT)) for kind in ("zeros", "sparse", "channels")],
+        [(kind, *(f"{dense_ms / taken_ms[f'{kind} {share:g}']:.2f}x" for share in KEPT)) for kind in ("zeros", "sparse", "channels")],
     )
     picture = state.folder / "sparse_dense.png"
-    draw(latencies_ms, options.model, picture)
+    draw(taken_ms, options.model, picture)
     print(f"dense {dense_ms:.2f} ms; drawn in {picture}")
 
     def quicker(kind: str) -> str:
-        return ", ".join(f"{dense_ms / latencies_ms[f'{kind} {share:g}']:.2f}" for share in KEPT)
+        return ", ".join(f"{dense_ms / taken_ms[f'{kind} {share:g}']:.2f}" for share in KEPT)
 
     figures.finish(
         options,

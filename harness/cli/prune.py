@@ -181,9 +181,10 @@ def prune(
     from harness.cli.prune_progress import shown
     from harness.devices.inventory import load_inventory
     from harness.errors import ConfigError
+    from harness.prune.asked import Asked
     from harness.prune.given import model_given
     from harness.prune.outcome import network_of, outcome_of
-    from harness.prune.study import Asked, resource_at, run_study
+    from harness.prune.study import amount_of, run_study
     from harness.training.data import data_named
     from harness.training.fit import Recipe, check_fits
 
@@ -201,7 +202,7 @@ def prune(
     target = target_ms
     if structured and target is None:
         assert target_share is not None
-        target = target_share * resource_at(given, resource, table)[1]
+        target = target_share * amount_of(given, resource, table)
     asked = Asked(
         method,
         keep=keep,
@@ -254,7 +255,7 @@ def _table(
     from harness.cli.table_build import default_path
     from harness.errors import ConfigError
     from harness.tables.build import build
-    from harness.tables.complete import complete_blocks
+    from harness.tables.complete import complete
     from harness.tables.layers import LayerTable, layers_at_widths
     from harness.tables.table import LatencyTable
 
@@ -271,7 +272,7 @@ def _table(
         raise ConfigError(f"the table {path} was built on {table.origin.device}", f"name that device, or build one for {device}")
     if completed:
         with shown(by_device=True) as progress:
-            table = complete_blocks(table, layers_at_widths(network, widths), path, progress=progress, **places)
+            table = complete(table, layers_at_widths(network, widths), path, progress=progress, **places)
     return LayerTable(table)
 
 

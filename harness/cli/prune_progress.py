@@ -15,7 +15,7 @@ from harness.cli.progress import PLAIN_EVERY_S
 
 if TYPE_CHECKING:
     from harness.measure.result import Progress
-    from harness.prune.study import Told
+    from harness.prune.asked import Told
 
 
 @dataclass(frozen=True)

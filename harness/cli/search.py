@@ -233,9 +233,10 @@ def _table(path: Path, space: str, device: str) -> LatencyTable:
 def _completed(table: LatencyTable, space: Space, path: Path, inventory: Path | None, results: Path | None) -> LatencyTable:
     from harness.cli.progress import shown
     from harness.tables.complete import complete
+    from harness.tables.listing import blocks_of_space
 
     with shown(by_device=True) as progress:
-        return complete(table, space, path, inventory=inventory, results=results, progress=progress)
+        return complete(table, blocks_of_space(space), path, inventory=inventory, results=results, progress=progress)
 
 
 def _called(study: Study) -> str:

@@ -48,9 +48,11 @@ def predict(
     if completed:
         from harness.cli.progress import shown
         from harness.tables.complete import complete
+        from harness.tables.listing import blocks_of_networks
 
         with shown(by_device=True) as progress:
-            found = complete(found, networks, path, device=device, inventory=inventory, results=results_folder, progress=progress)
+            blocks = blocks_of_networks(networks)
+            found = complete(found, blocks, path, device=device, inventory=inventory, results=results_folder, progress=progress)
     predictions = tuple(found.predict_many(networks))
     named = [network.name for network in networks]
     if as_json:

@@ -120,7 +120,7 @@ def convert(model: Traceable, precision: Precision, calibration: Path | None, fi
     names = _operator_names(model.inputs)
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for tensor, name in zip(model.inputs, names, strict=True)]
     examples = _examples(model, precision, calibration)
-    with _quiet(), _as_conversion_error(model.name):
+    with quiet(), _as_conversion_error(model.name):
         concrete = tf.function(model.call).get_concrete_function(*specs)
         inputs = [tensor for tensor in concrete.inputs if tensor.dtype != tf.resource]
         graph = _frozen_graph(concrete)
@@ -183,7 +183,7 @@ def _examples(model: Traceable, precision: Precision, calibration: Path | None) 
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the converter's advice to its own callers off the terminal."""
     loggers = [logging.getLogger("absl"), logging.getLogger("tensorflow")]
     levels = [logger.level for logger in loggers]

@@ -71,10 +71,6 @@ class Channels:
         self._roots = [roots_of[ids] for ids in made]
         self._numbers = [numbers[roots] for roots in self._roots]
 
-    def groups_at(self, position: int) -> Numbers:
-        """Return the number of the group of each channel at a position [channels], FIXED for those that stay."""
-        return np.asarray(self._numbers[position])
-
     def kept_at(self, position: int, kept: Mapping[int, Mask]) -> Mask:
         """Return which channels at a position [channels] are left where of some groups only some are `kept`."""
         left = np.ones(len(self._roots[position]), dtype=np.bool_)
@@ -101,7 +97,7 @@ class Channels:
 
     def width_at(self, position: int, widths: Sequence[int]) -> int:
         """Return the number of channels at a position where the groups have these widths."""
-        return width_of(self.shares[position], widths)
+        return width_among(self.shares[position], widths)
 
     def resized(self, widths: Sequence[int]) -> g.Graph:
         """Return the graph in which the groups have these widths; positions stay the same. Raises ConfigError for a width below 1."""
@@ -163,6 +159,6 @@ class Channels:
         return one
 
 
-def width_of(shares: Mapping[int, int], widths: Sequence[int]) -> int:
+def width_among(shares: Mapping[int, int], widths: Sequence[int]) -> int:
     """Return how many channels stand where those of each group occur so often, see `Channels.shares`."""
     return sum(times * (1 if number == FIXED else widths[number]) for number, times in shares.items())

@@ -15,12 +15,8 @@ from harness.networks.fuse import fused
 from harness.prune.keras_flow import run
 
 _SHIFT = 3.0
-_ELEMENTWISE = frozenset(
-    (
-        *("celu", "elu", "exponential", "gelu", "hard_shrink", "hard_tanh", "leaky_relu", "log_sigmoid", "mish", "selu", "silu"),
-        *("soft_shrink", "softplus", "softsign", "squareplus", "swish", "tanh", "tanh_shrink", "threshold"),
-    )
-)
+_ELEMENTWISE = {"celu", "elu", "exponential", "gelu", "hard_shrink", "hard_tanh", "leaky_relu", "log_sigmoid", "mish", "selu", "silu"}
+_ELEMENTWISE |= {"soft_shrink", "softplus", "softsign", "squareplus", "swish", "tanh", "tanh_shrink", "threshold"}
 """Activations of Keras that see each value by itself."""
 
 HINT = "build it of keras.Input and layers: keras.Model(inputs, outputs)"

@@ -55,6 +55,11 @@ def zeros_of(model: Any) -> dict[str, Mask]:
     return {path: kernel.numpy() != 0 for path, kernel in kernels_of(model).items()}
 
 
+def shares_of(target: float, rounds: int) -> tuple[float, ...]:
+    """Return the share of weights to keep after each round, the last one `target`: each round removes as large a part of what is left."""
+    return tuple(target ** ((number + 1) / rounds) for number in range(rounds))
+
+
 def share_kept(masks: Masks) -> float:
     """Return the share of weights that stay."""
     return sum(int(mask.sum()) for mask in masks.values()) / sum(mask.size for mask in masks.values())

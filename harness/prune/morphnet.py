@@ -43,16 +43,16 @@ class MorphNet:
         self.resource = resource
         self.threshold = threshold
         self._strength = strength
-        self._norms = {number: norms for number in range(len(structure.groups)) if (norms := structure.norms(number))}
-        if not any(norm.scale for norms in self._norms.values() for norm in norms):
+        # Keras counts the regularizers of what is trained alone: such a one comes first.
+        scaled = {
+            number: sorted((norm for norm in structure.norms(number) if norm.scale), key=lambda norm: not norm.trainable)
+            for number in range(len(structure.groups))
+        }
+        self._norms = {number: norms for number, norms in scaled.items() if norms}
+        if not self._norms:
             raise ConfigError(f"{structure.model.name} has no batch norm that scales channels", "MorphNet needs one behind convolutions")
-        self._norms = {number: tuple(norm for norm in norms if norm.scale) for number, norms in self._norms.items()}
-        self._norms = {number: norms for number, norms in self._norms.items() if norms}
         self._costs = {number: tf.Variable(0.0, trainable=False, name=f"cost_{number}") for number in self._norms}
-        for number, norms in self._norms.items():
-            # Keras counts the regularizers of what is trained alone.
-            first, *others = sorted(norms, key=lambda norm: not norm.trainable)
-            self._norms[number] = first, *others
+        for number, (first, *others) in self._norms.items():
             first.gamma.regularizer = _Largest([norm.gamma for norm in others], self._costs[number], first.gamma.regularizer)
         self.update()
 

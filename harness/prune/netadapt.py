@@ -87,7 +87,7 @@ def adapt(
     budgets: Budgets,
     *,
     known: Sequence[Cut] = (),
-    cut: Callable[[Cut, Any], None] | None = None,
+    cut: Callable[[Cut], None] | None = None,
     stepped: Callable[[int, Any], None] | None = None,
     start: float | None = None,
     first: int = 0,
@@ -113,24 +113,24 @@ def adapt(
                 what = f"no group of channels alone brings {amount:.4g} any nearer to {target:.4g}"
                 raise ConfigError(what, "measure the layers at narrower widths, or give a target above it")
             budget = (budget + amount) / 2  # no group alone meets it: a smaller step
-        tried: dict[int, Cut] = {}
-        models: dict[int, Any] = {}
+        best: Cut | None = None
+        kept: Any = None
         for number, width in cuts.items():
             one = next((each for each in known if (each.step, each.number, each.width) == (step, number, width)), None)
+            made = None
             if one is None:
-                models[number] = _cut(structure, number, width)
-                accuracy = train(models[number], step)
+                made = _cut(structure, number, width)
+                accuracy = train(made, step)
                 one = Cut(step, number, structure.name(number), width, resource.of(_with(structure.widths, number, width)), accuracy)
                 if cut is not None:
-                    cut(one, models[number])
-            tried[number] = one
-            best = max(tried, key=lambda each: tried[each].accuracy)
-            models = {each: made for each, made in models.items() if each == best}
-        best = max(tried, key=lambda each: tried[each].accuracy)
-        if best not in models:
-            models[best] = _cut(structure, best, tried[best].width)
-            train(models[best], step)
-        structure = Structure(models[best])
+                    cut(one)
+            if best is None or one.accuracy > best.accuracy:
+                best, kept = one, made
+        assert best is not None
+        if kept is None:  # one of those known
+            kept = _cut(structure, best.number, best.width)
+            train(kept, step)
+        structure = Structure(kept)
         resource = resource_of(structure)
         amount = resource.of(structure.widths)
         if stepped is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,18 @@ from typing import Any
 import numpy as np
 
 from harness.convert.converter import Converter, prepare_tflite
-from harness.errors import ConfigError
 from harness.files import StrPath, whole_file
-from harness.measure.batch import NETWORKS
 from harness.measure.result import Progress
 from harness.networks.layered import network_of_graph
+from harness.networks.network import Network
 from harness.prune.hashes import origin_hash, structure_hash
 from harness.prune.keras_graph import Places
 from harness.prune.masks import kernels_in, kernels_of
 from harness.prune.sizes import Sizes, sizes_of
 from harness.prune.structure import Structure
-from harness.tables.build import NETWORK_PASSES
 from harness.tables.layers import LayerTable
-from harness.tables.passes import passes_on
-from harness.tables.reading import plain, read
-from harness.tables.seen import seen_of
+from harness.tables.reading import read_file, write_file
+from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet
 from harness.training.fit import Recipe, accuracy_of
 
@@ -100,21 +97,22 @@ def outcome_of(
     by = None if table is None else origin_hash(table)
     structures = [Structure(model) for model in (dense, pruned)]
     made_with = hashlib.sha256(json.dumps([method, device, by, *map(structure_hash, structures)]).encode()).hexdigest()
-    found = _known(folder / REPORT)
+    found = read_file(Outcome, folder / REPORT)
     if found is not None and found.made_with == made_with:
         return found
     files = [_converted(model, folder / file) for model, file in ((dense, TFLITE_BEFORE), (pruned, TFLITE_AFTER))]
-    measured_ms = [None, None] if device is None else _measured(files, device, inventory, results, progress)
-    before, after = (
-        _amounts(structure, data, recipe, table, latency_ms) for structure, latency_ms in zip(structures, measured_ms, strict=True)
-    )
-    outcome = Outcome(name, method, device, before, after, _changes(structures[0], structures[1], table), structures[0].whole, made_with)
-    with whole_file(folder / REPORT) as draft:
-        draft.write_text(json.dumps(plain(outcome), indent=1) + "\n")
+    taken_ms: Sequence[float | None] = (None, None)
+    if device is not None:
+        models = [prepare_tflite(file, file.stem, {}) for file in files]
+        like = None if table is None else table.table.origin
+        taken_ms = measured_ms(models, device, like=like, fresh=True, inventory=inventory, results=results, progress=progress)
+    before, after = (_amounts(one, data, recipe, table, latency_ms) for one, latency_ms in zip(structures, taken_ms, strict=True))
+    outcome = Outcome(name, method, device, before, after, _changes(*structures, table=table), structures[0].whole, made_with)
+    write_file(outcome, folder / REPORT)
     return outcome
 
 
-def _amounts(structure: Structure, data: DataSet, recipe: Recipe, table: LayerTable | None, measured_ms: float | None) -> Amounts:
+def _amounts(structure: Structure, data: DataSet, recipe: Recipe, table: LayerTable | None, latency_ms: float | None) -> Amounts:
     model = structure.model
     predicted_ms = None if table is None else table.latency(structure.channels).of(structure.widths)
     return Amounts(
@@ -124,11 +122,11 @@ def _amounts(structure: Structure, data: DataSet, recipe: Recipe, table: LayerTa
         structure.graph.costs().mult_adds,
         sizes_of(model),
         predicted_ms,
-        measured_ms,
+        latency_ms,
     )
 
 
-def _changes(before: Structure, after: Structure, table: LayerTable | None) -> tuple[LayerChange, ...]:
+def _changes(before: Structure, after: Structure, *, table: LayerTable | None) -> tuple[LayerChange, ...]:
     """Return what became of each layer with a kernel."""
     found = []
     latencies = [{} if table is None else table.latency(one.channels).by_position(one.widths) for one in (before, after)]
@@ -161,31 +159,7 @@ def _converted(model: Any, path: Path) -> Path:
     return path
 
 
-def _measured(
-    files: list[Path], device: str, inventory: StrPath | None, results: StrPath | None, progress: Callable[[Progress], None] | None
-) -> list[float | None]:
-    models = [prepare_tflite(file, file.stem, {}) for file in files]
-    with passes_on(device, 1, inventory, results, progress) as passes:
-        passes.acquire()
-        tasks = [passes.task(model, NETWORKS, fresh=True) for model in models]
-        passes.run(((tasks, NETWORK_PASSES),))
-        passes.finish(tasks)
-    for file, task in zip(files, tasks, strict=True):
-        if not task.repetitions:
-            raise ConfigError(f"{device} cannot run {file}", f"see why: harness results --device {device}")
-    return [seen_of(task, 1).latency / 1e6 for task in tasks]
-
-
-def network_of(model: Any, name: str) -> Any:
+def network_of(model: Any, name: str) -> Network:
     """Return the network that a Keras model is, layer by layer; raises ConfigError for one with layers that no block stands for."""
     structure = Structure(model)
     return network_of_graph(name, structure.graph, structure.output)
-
-
-def _known(path: Path) -> Outcome | None:
-    if not path.exists():
-        return None
-    try:
-        return read(Outcome, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", "remove it: it is made again") from None

@@ -14,7 +14,6 @@ from harness.tables.forms import Floats
 from harness.tables.layers import LayerTable
 
 Kind = Literal["latency", "mult-adds", "parameters"]
-KINDS: tuple[Kind, ...] = ("latency", "mult-adds", "parameters")
 
 
 class Resource(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +43,4 @@ def sparse_bytes(weights: npt.NDArray[np.float32]) -> int:
     """Return the bytes of a kernel's weights that are not zero, each with the gap before it."""
     places = np.flatnonzero(weights.ravel())
     gaps = np.diff(places, prepend=-1) - 1
-    return _total(gaps)
-
-
-def _total(gaps: Iterable[int]) -> int:
-    return sum(5 * (1 + int(gap) // (GAP + 1)) for gap in gaps)
+    return int((5 * (1 + gaps // (GAP + 1))).sum())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
+
+from harness.convert.keras_convert import quiet
 
 
 def sparse_tflite(model: Any) -> bytes:
@@ -13,17 +14,14 @@ def sparse_tflite(model: Any) -> bytes:
     other kernels are unpacked when the file is loaded.
     """
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     shape = (1, *model.input_shape[1:])
     concrete = tf.function(lambda images: model(images, training=False)).get_concrete_function(
         tf.TensorSpec(shape, tf.float32, name="input")
     )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
+    # Of a function with variables the converter would make a file without its weights, silently.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(concrete)])
     converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
+    with quiet():
         return bytes(converter.convert())
-    finally:
-        logger.setLevel(level)

@@ -3,91 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from harness.errors import ConfigError
 from harness.log import LineLog
+from harness.prune.asked import Asked, Told
 from harness.prune.hashes import origin_hash, structure_hash
-from harness.prune.magnitude import Sensitivity, by_quality, by_shares, dropout_rates, sensitivities, shares_at, shares_within
-from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, zeros_of
+from harness.prune.magnitude import (
+    Sensitivity,
+    by_quality,
+    by_shares,
+    dropout_rates,
+    rescale_dropout,
+    sensitivities,
+    shares_at,
+    shares_within,
+)
+from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, shares_of, zeros_of
 from harness.prune.morphnet import MorphNet
-from harness.prune.netadapt import Budgets, Cut, adapt
-from harness.prune.resources import Kind, Resource, resource_of
-from harness.prune.saliency import Diagonal, least_salient, saliencies
+from harness.prune.netadapt import Cut, adapt
+from harness.prune.resources import Kind, resource_of
+from harness.prune.saliency import least_salient, saliencies
 from harness.prune.structure import Structure
-from harness.prune.unstructured import prune, shares_of
 from harness.tables.layers import LayerTable
 from harness.tables.reading import plain, read
 from harness.training.data import DataSet
 from harness.training.fit import Recipe, accuracy_of, fed, fit
 from harness.training.saved import load_model, save_model
 
-Method = Literal["magnitude", "obd", "netadapt", "morphnet"]
-METHODS: tuple[Method, ...] = ("magnitude", "obd", "netadapt", "morphnet")
-UNSTRUCTURED: tuple[Method, ...] = ("magnitude", "obd")
-
 EXAMPLES = 1000
 """Images by which the Hessian's diagonal is estimated."""
 
 LOG, DENSE, PRUNED = "steps.jsonl", "dense.keras", "pruned.keras"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a model is to be pruned.
-
-    `keep` is the share of weights to keep (magnitude, obd); instead magnitude takes thresholds of `quality` times a kernel's standard
-    deviation, or such that each kernel by itself costs no more than `loss` of accuracy. `target` is the amount of the `resource` to have
-    (netadapt, morphnet: latency in ms, mult-adds or parameters). `rounds` of `epochs` follow one another, for netadapt steps of `batches`
-    for each cut; in the end the model is trained for `final_epochs`. A model that comes untrained is trained for `dense_epochs` first. What
-    starts from new weights is trained at `dense_rate`, not at the recipe's.
-    """
-
-    method: Method
-    keep: float | None = None
-    quality: float | None = None
-    loss: float | None = None
-    resource: Kind = "latency"
-    target: float | None = None
-    rounds: int = 5
-    epochs: int = 1
-    batches: int = 50
-    final_epochs: int = 10
-    dense_epochs: int = 20
-    strength: float = 10.0
-    hessian: Diagonal = "gauss-newton"
-    dense_rate: float = 0.05
-    budgets: Budgets = field(default_factory=Budgets)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.method in UNSTRUCTURED:
-            given = [name for name in ("keep", "quality", "loss") if getattr(self, name) is not None]
-            if self.method == "obd" and given != ["keep"]:
-                raise ConfigError("obd ranks all weights by their saliency", "give the share to keep, and nothing else")
-            if len(given) != 1:
-                raise ConfigError(f"magnitude is given {' and '.join(given) or 'nothing'} to keep by", "give one of keep, quality and loss")
-            if self.keep is not None and not 0 < self.keep < 1:
-                raise ConfigError(f"the share to keep is {self.keep:g}", "expected: a number between 0 and 1")
-        elif self.target is None:
-            raise ConfigError(f"{self.method} cuts channels down to a target", "give it")
-        elif self.method == "morphnet" and not self.final_epochs:
-            raise ConfigError("morphnet ends in a network of new weights", "give it epochs to train them")
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is happening: a phase such as `round 2 of 5`, how far it is, and what it has come to."""
-
-    phase: str
-    done: int
-    total: int
-    about: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +76,7 @@ def run_study(
     with LineLog(folder / LOG, settings, "pruning") as log:
         work = _Work(asked, data, recipe, folder, log, tell)
         dense = work.dense(model, trained)
-        copy = Structure(dense).masked({}) if asked.method not in UNSTRUCTURED else load_model(folder / DENSE)
+        copy = load_model(folder / DENSE)
         match asked.method:
             case "magnitude" | "obd":
                 found = work.unstructured(copy)
@@ -171,20 +122,14 @@ class _Work:
         done = self._lines("round")
         if done:
             model = load_model(self._folder / _round(len(done) - 1))
-        masks: Masks = zeros_of(model)
-
-        def choose(current: Any, share: float) -> Masks:
-            nonlocal masks
-            self._tell(Told("choosing weights", len(self._lines("round")), rounds))
-            masks = self._chosen(current, share, masks)
-            return masks
-
-        def retrain(current: Any, number: int) -> None:
-            accuracy = self._train(current, asked.epochs, f"round {number + 1} of {rounds}")
-            save_model(current, self._folder / _round(number))
-            self._note("round", number=number, kept=share_kept(zeros_of(current)), accuracy=accuracy)
-
-        prune(model, shares, choose, retrain, rates, first=len(done))
+        for number in range(len(done), rounds):
+            self._tell(Told("choosing weights", number, rounds))
+            masks = self._chosen(model, shares[number])
+            hold(model, masks)
+            rescale_dropout(model, {path: float(mask.mean()) for path, mask in masks.items()}, rates)
+            accuracy = self._train(model, asked.epochs, f"round {number + 1} of {rounds}")
+            save_model(model, self._folder / _round(number))
+            self._note("round", number=number, kept=share_kept(zeros_of(model)), accuracy=accuracy)
         hold(model, zeros_of(model))
         found = self._final(model)
         release(found)
@@ -195,7 +140,7 @@ class _Work:
         asked = self._asked
         assert asked.target is not None
         steps = self._lines("step")
-        start = resource_of(asked.resource, Structure(model).channels, table).of(Structure(model).widths)
+        start = amount_of(model, asked.resource, table)
         if steps:
             model = load_model(self._folder / _step(len(steps) - 1))
 
@@ -203,7 +148,7 @@ class _Work:
             found = fit(current, self._data, self._recipe, asked.seed + step, steps=asked.batches)
             return found.accuracies[-1]
 
-        def cut(one: Cut, _: Any) -> None:
+        def cut(one: Cut) -> None:
             self._note("cut", **plain(one))
             self._tell(Told(f"step {one.step + 1}", 0, 0, f"{one.group} to {one.width}: accuracy {one.accuracy:.4f}"))
 
@@ -246,9 +191,9 @@ class _Work:
             self._note("round", number=number, accuracy=accuracy, threshold=threshold, alive=alive, widths=widths)
         return self._final(model, anew=True)
 
-    def _chosen(self, model: Any, share: float, masks: Masks) -> Masks:
-        """Return which weights stay after a round; of thresholds `share` is the part that is reached then."""
-        asked = self._asked
+    def _chosen(self, model: Any, share: float) -> Masks:
+        """Return which weights stay after a round, none of them zero already; of thresholds `share` is the part that is reached then."""
+        asked, masks = self._asked, zeros_of(model)
         if asked.method == "magnitude":
             if asked.quality is not None:
                 found = by_quality(model, share * asked.quality)
@@ -309,8 +254,7 @@ def _step(number: int) -> str:
     return f"step-{number:02}.keras"
 
 
-def resource_at(model: Any, kind: Kind, table: LayerTable | None) -> tuple[Resource, float]:
-    """Return a resource of a Keras model's channels, and how much of it the model has."""
+def amount_of(model: Any, kind: Kind, table: LayerTable | None) -> float:
+    """Return how much of a resource a Keras model has."""
     structure = Structure(model)
-    found = resource_of(kind, structure.channels, table)
-    return found, found.of(structure.widths)
+    return resource_of(kind, structure.channels, table).of(structure.widths)

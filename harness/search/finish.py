@@ -16,7 +16,6 @@ import numpy as np
 from harness.convert.converter import prepare_tflite
 from harness.errors import ConfigError
 from harness.files import StrPath, whole_file
-from harness.measure.batch import NETWORKS
 from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress
 from harness.networks.network import Network
@@ -25,10 +24,9 @@ from harness.search.isolated import Isolated
 from harness.search.run import Parallel, Quality
 from harness.search.study import Searched, Study, Target
 from harness.search.train import Trainer, train
-from harness.tables.build import NETWORK_PASSES
-from harness.tables.passes import passes_on
-from harness.tables.reading import plain, read
-from harness.tables.seen import check_here, seen_of, settings_of
+from harness.tables.reading import plain, read_file, write_file
+from harness.tables.seen import settings_of
+from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet
 from harness.training.fit import Recipe, fed
 from harness.training.saved import save_model
@@ -115,7 +113,7 @@ class Training:
             return None
         network = study.space.network(found.best.tokens)
         made_with = hashlib.sha256(json.dumps([network.sha256, self.settings, self.final_epochs]).encode()).hexdigest()
-        final = _known(folder / REPORT)
+        final = read_file(Final, folder / REPORT)
         if final is None or final.made_with != made_with:
             recipe = replace(self.recipe, epochs=self.final_epochs, resolution=None)
             trained = train(network, self.data, recipe, self.seed, tested=True, each=each)
@@ -124,7 +122,7 @@ class Training:
             with whole_file(folder / TFLITE) as draft:
                 draft.write_bytes(tflite_of(network, trained.model, self.data, recipe, precision_of(study.targets)))
             final = Final(network.name, self.final_epochs, trained.accuracies, trained.test_accuracy, (), made_with)
-            _write(final, folder / REPORT)  # a device that is away costs no second training
+            write_file(final, folder / REPORT)  # a device that is away costs no second training
         if not final.devices:
             if ray is None:
                 verified = [verify(folder / TFLITE, network, target, inventory, results, progress) for target in study.targets]
@@ -133,7 +131,7 @@ class Training:
 
                 verified = [verify_there(folder / TFLITE, network, target, ray, inventory, results) for target in study.targets]
             final = replace(final, devices=tuple(verified))
-            _write(final, folder / REPORT)
+            write_file(final, folder / REPORT)
         return final
 
 
@@ -162,23 +160,16 @@ def verify(
     """Return a network's latency on the device of a target, predicted and measured; raises DeviceError where it cannot be run."""
     _, threads = settings_of(target.table.origin)
     model = prepare_tflite(file, network.name, {})
-    with passes_on(target.device, threads, inventory, results, progress) as passes:
-        check_here(target.table.origin, passes.rig)
-        passes.acquire()
-        task = passes.task(model, NETWORKS, fresh=True)
-        passes.run((([task], NETWORK_PASSES),))
-        passes.finish([task])
-    if not task.repetitions:
-        raise ConfigError(f"{target.device} cannot run {file}", f"see why: harness results --device {target.device}")
-    measured_ms = seen_of(task, threads).latency / 1e6
-    (found,) = bench(file, device=target.device, threads=threads, inventory=inventory, results=results, progress=progress)
+    where: dict[str, Any] = {"inventory": inventory, "results": results, "progress": progress}
+    (latency_ms,) = measured_ms([model], target.device, threads, like=target.table.origin, fresh=True, **where)
+    (found,) = bench(file, device=target.device, threads=threads, **where)
     if isinstance(found, FailedResult):
         raise ConfigError(f"{target.device} cannot run {file}: {found.error}", "its kernels may differ there: harness bench says more")
     return Verified(
         target.device,
         target.latency_ms,
         target.table.predict(network).latency_ms,
-        measured_ms,
+        latency_ms,
         found.latency_ms,
         found.interval_ms,
         found.verdict,
@@ -191,17 +182,3 @@ def precision_of(targets: Sequence[Target]) -> str:
     if len(precisions) > 1:
         raise ConfigError(f"tables of {' and '.join(sorted(precisions))} models", "search with tables of one precision")
     return precisions.pop()
-
-
-def _write(final: Final, path: Path) -> None:
-    with whole_file(path) as draft:
-        draft.write_text(json.dumps(plain(final), indent=1) + "\n")
-
-
-def _known(path: Path) -> Final | None:
-    if not path.exists():
-        return None
-    try:
-        return read(Final, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", "remove it: the model is trained and measured again") from None

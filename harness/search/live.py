@@ -27,7 +27,7 @@ from harness.tables.table import Origin
 
 
 class LiveLatency:
-    """Latency in ms as a table's networks are measured: what a model's quickest runs take, over several processes. Each candidate once.
+    """Latency in ms as a table's networks are measured: what a model takes in its quickest moments. Each candidate is measured once.
 
     The device is held while candidates are measured, and free while a search does something else. What a search that was killed had
     measured, and not yet told, is not measured again by the next one, for a day: that all has been told it learns at the end of a `with`.

@@ -16,7 +16,7 @@ from harness.tables.held_out import judge
 from harness.tables.predict import Predictions
 from harness.tables.surface import Surface, Widths
 from harness.tables.table import HeldOut, LatencyTable
-from harness.tables.widths import widths_of, with_width
+from harness.tables.widths import alike, widths_of
 
 STEPS = (1, 2, 4, 8, 16)
 """Steps that are looked for: XNNPACK's kernels work on tiles of 4, 8 or 16 channels; one that is part full takes as long as a full one."""
@@ -103,13 +103,11 @@ class ChannelLatency:
 
 def _measured(table: LatencyTable, block: Block, inputs: tuple[Shape, ...]) -> tuple[str, dict[tuple[int, int], float]]:
     """Return what a block is but for its channels, and what rows of such add to a network, in ms, by their channels in and out."""
-    alike = with_width(block, 1).key, tuple(shape[:-1] for shape in inputs)
+    wanted = alike(block, inputs)
     found = {
         widths_of(row.block, row.inputs): table.predictor.block_ms(row.key)
         for row in table.rows
-        if row.block is not None
-        and table.predictor.row(row.key) is not None
-        and (with_width(row.block, 1).key, tuple(shape[:-1] for shape in row.inputs)) == alike
+        if row.block is not None and table.predictor.row(row.key) is not None and alike(row.block, row.inputs) == wanted
     }
     return f"{block.key} on {'+'.join(text_of(shape[:-1]) or 'a flat input' for shape in inputs)}", found
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.files import StrPath
 from harness.measure.result import Progress
 from harness.networks.blocks import block_key
-from harness.networks.network import Network
-from harness.networks.space import Space
 from harness.tables.build import measure_blocks
-from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of
+from harness.tables.listing import Placed, models_of
 from harness.tables.passes import passes_on
 from harness.tables.rows import blocks_to_measure, rows_of, tasks_of
 from harness.tables.seen import check_here, reference_ns, settings_of
@@ -20,7 +18,7 @@ from harness.tables.table import LatencyTable
 
 def complete(
     table: LatencyTable,
-    what: Space | Sequence[Network],
+    placed: Iterable[Placed],
     path: StrPath,
     *,
     device: str | None = None,
@@ -28,28 +26,13 @@ def complete(
     results: StrPath | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> LatencyTable:
-    """Return the table with a row for each block of a space, or of networks, that had none, or too little in it for the form.
+    """Return the table with a row for each of these blocks that had none, or too little in it for the form.
 
     It is written to `path`, the table's file; where none is missing it is the same table.
     They are measured as the others were, and given for the speed that the device had then.
     A call that was cut short is gone on with for a day. Raises ConfigError where the device is not the one, or not set as, the table was
     measured on, and what a session raises.
     """
-    placed = blocks_of_space(what) if isinstance(what, Space) else blocks_of_networks(what)
-    return complete_blocks(table, placed, path, device=device, inventory=inventory, results=results, progress=progress)
-
-
-def complete_blocks(
-    table: LatencyTable,
-    placed: Sequence[Placed],
-    path: StrPath,
-    *,
-    device: str | None = None,
-    inventory: StrPath | None = None,
-    results: StrPath | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> LatencyTable:
-    """Return the table with a row for each of these blocks, as `complete` does."""
     blocks = [(block, shapes) for block, shapes in placed if table.predictor.row(block_key(block, shapes)) is None]
     if not blocks:
         return table

@@ -9,22 +9,19 @@ from itertools import product
 import numpy as np
 
 from harness.errors import MissingBlock
-from harness.networks.blocks import Block, block_key, divisible
-from harness.networks.channels import FIXED, Channels, width_of
-from harness.networks.graph import Shape
+from harness.networks.blocks import block_key, divisible
+from harness.networks.channels import FIXED, Channels, width_among
 from harness.networks.layered import layer_of, layered, network_of_graph
 from harness.networks.network import Network
 from harness.tables.channels import ChannelLatency
 from harness.tables.forms import Floats
 from harness.tables.listing import Placed
 from harness.tables.table import LatencyTable, timed
-from harness.tables.widths import width_field, with_width
+from harness.tables.widths import Alike, alike, width_field, with_width
 
 Reads = Mapping[int, int]
 """How often the channels of each group occur; of FIXED, how many stay whatever the groups do."""
 
-
-_Alike = tuple[str, tuple[Shape, ...]]
 _Changing = tuple[int, tuple[ChannelLatency, ...], Reads, Reads]
 _TRIES = 20
 _WIDEST = 2**31
@@ -35,8 +32,8 @@ class LayerTable:
 
     def __init__(self, table: LatencyTable) -> None:
         self.table = table
-        self._measured = {_alike(row.block, row.inputs) for row in table.rows if row.block is not None}
-        self._known: dict[_Alike, tuple[ChannelLatency, ...]] = {}
+        self._measured = {alike(row.block, row.inputs) for row in table.rows if row.block is not None}
+        self._known: dict[Alike, tuple[ChannelLatency, ...]] = {}
 
     def latency(self, channels: Channels) -> LayerLatency:
         """Return the latency of a graph as its groups of channels change.
@@ -49,7 +46,7 @@ class LayerTable:
             block, inputs = layer_of(node.operation), tuple(map(graph.shape, node.inputs))
             if not timed(block):
                 continue
-            key, alike = block_key(block, inputs), _alike(block, inputs)
+            key, kind = block_key(block, inputs), alike(block, inputs)
             reads = channels.shares[node.inputs[0] if len(inputs) == 1 else position]
             makes = channels.shares[position] if len(inputs) == 1 and width_field(block) else {}
             if set(reads) | set(makes) <= {FIXED}:
@@ -57,12 +54,12 @@ class LayerTable:
                     missing.append(key)
                 else:
                     fixed_ms[position] = self.table.predictor.block_ms(key)
-            elif alike not in self._measured:
+            elif kind not in self._measured:
                 missing.append(key)
             else:
-                if alike not in self._known:
-                    self._known[alike] = ChannelLatency.patches(self.table, block, inputs)
-                layers.append((position, self._known[alike], reads, makes))
+                if kind not in self._known:
+                    self._known[kind] = ChannelLatency.patches(self.table, block, inputs)
+                layers.append((position, self._known[kind], reads, makes))
         if missing:
             keys = tuple(dict.fromkeys(missing))
             raise MissingBlock(
@@ -98,7 +95,7 @@ class LayerLatency:
         """Return what each layer takes, in ms, by its position in the graph; raises ConfigError likewise."""
         found = dict(self._fixed_ms)
         for position, patches, reads, makes in self._layers:
-            ends = width_of(reads, widths), width_of(makes, widths)
+            ends = width_among(reads, widths), width_among(makes, widths)
             found[position] = float(_covering(patches, ends).latency_ms(*ends))
         return found
 
@@ -109,7 +106,7 @@ class LayerLatency:
     def covers(self, widths: Sequence[int]) -> bool:
         """Return whether all layers were measured at such widths, or at wider and narrower ones."""
         return all(
-            any(patch.covers(width_of(reads, widths), width_of(makes, widths)) for patch in patches)
+            any(patch.covers(width_among(reads, widths), width_among(makes, widths)) for patch in patches)
             for _, patches, reads, makes in self._layers
         )
 
@@ -117,7 +114,7 @@ class LayerLatency:
         """Return what a channel more of each group would add, in ms [groups]; raises ConfigError likewise."""
         found = np.zeros(self._groups)
         for _, patches, reads, makes in self._layers:
-            ends = width_of(reads, widths), width_of(makes, widths)
+            ends = width_among(reads, widths), width_among(makes, widths)
             for slope, channels in zip(_covering(patches, ends).gradient(*ends), (reads, makes), strict=True):
                 for number, times in channels.items():
                     if number != FIXED:
@@ -174,11 +171,6 @@ def varied(network: Network, shares: Sequence[float], count: int, seed: int = 0)
         one = network_of_graph(name, channels.resized(widths), output, network.training)
         found.setdefault(one.sha256, one)
     return tuple(found.values())
-
-
-def _alike(block: Block, inputs: tuple[Shape, ...]) -> _Alike:
-    """Return what layers have in common that differ in channels alone."""
-    return with_width(block, 1).key, tuple(shape[:-1] for shape in inputs)
 
 
 def _widths_at(channels: Channels, share: float | None) -> tuple[int, ...]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import types
 from collections.abc import Hashable, Mapping
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from harness.errors import ConfigError
+from harness.files import whole_file
 from harness.networks.blocks import Block
 from harness.networks.tables import block_of, table_of
 from harness.tomlfile import nearest
@@ -48,6 +51,22 @@ def read(kind: type[T], value: object, what: str) -> T:
         return kind(**made)
     except ConfigError as error:
         raise ConfigError(f"{what}: {error.message}", error.hint) from None
+
+
+def write_file(value: Any, path: Path) -> None:
+    """Write a dataclass as JSON, whole or not at all."""
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(plain(value), indent=1) + "\n")
+
+
+def read_file(kind: type[T], path: Path) -> T | None:
+    """Return the dataclass of a file that `write_file` wrote, None where there is none; raises ConfigError for anything else."""
+    if not path.exists():
+        return None
+    try:
+        return read(kind, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "remove it: what it holds is made again") from None
 
 
 @cache

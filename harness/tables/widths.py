@@ -35,6 +35,14 @@ def widths_of(block: Block, inputs: tuple[Shape, ...]) -> tuple[int, int]:
     return block_costs(block, inputs)[0][-1], 0
 
 
+Alike = tuple[str, tuple[Shape, ...]]
+
+
+def alike(block: Block, inputs: tuple[Shape, ...]) -> Alike:
+    """Return what blocks have in common that differ in channels alone."""
+    return with_width(block, 1).key, tuple(shape[:-1] for shape in inputs)
+
+
 def with_width(block: Block, width: int) -> Block:
     """Return the block with another number of channels in its output; one that does not set them as it is."""
     name = width_field(block)

@@ -66,9 +66,7 @@ def test_the_most_accurate_cut_of_each_step_is_taken() -> None:
 
     model = convolutional()
     start = mult_adds(Structure(model)).of((16, 24))
-    found = adapt(
-        model, resource, 0.5 * start, train, BUDGETS, cut=lambda one, _: made.append(one), stepped=lambda step, _: steps.append(step)
-    )
+    found = adapt(model, resource, 0.5 * start, train, BUDGETS, cut=made.append, stepped=lambda step, _: steps.append(step))
     assert found.get_layer("stem").filters == 16
     assert mult_adds(Structure(found)).of(Structure(found).widths) <= 0.5 * start
     assert steps == list(range(len(steps)))

@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli.main import cli
-from harness.prune import outcome as outcomes
 from harness.prune.outcome import Outcome
 from harness.tables import build as building
+from harness.tables import wholes
 from harness.tables.reading import read
 from tests.devices.netns import allowed
 from tests.devices.sshd import Sshd, inventory
@@ -55,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name, count in (("WARM_PASSES", 3), ("COLD_PASSES", 1), ("NETWORK_PASSES", 3), ("CALIBRATION", 4), ("HELD_OUT", 0)):
             patch.setattr(building, name, count)
-        patch.setattr(outcomes, "NETWORK_PASSES", 3)
+        patch.setattr(wholes, "NETWORK_PASSES", 3)
         patch.chdir(folder)
         yield folder
     board.stop()

@@ -15,12 +15,13 @@ from rich.console import Console
 
 from harness.errors import ConfigError
 from harness.log import LineLog
+from harness.prune.asked import Asked
 from harness.prune.masks import kernels_of
 from harness.prune.netadapt import Budgets
 from harness.prune.outcome import REPORT, Outcome, outcome_of
 from harness.prune.resources import Counted
 from harness.prune.structure import Structure
-from harness.prune.study import LOG, Asked, Pruned, run_study
+from harness.prune.study import LOG, Pruned, run_study
 from harness.report import numbers
 from harness.report.pruned import outcome_table, plot_layers, plot_sensitivities
 from harness.tables.reading import read

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +15,13 @@ from harness.prune.magnitude import (
     by_shares,
     dropout_rates,
     largest,
+    rescale_dropout,
     sensitivities,
     shares_at,
     shares_within,
 )
-from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, zeros_of
+from harness.prune.masks import hold, kernels_of, release, share_kept, shares_of, zeros_of
 from harness.prune.sizes import sizes_of, sparse_bytes
-from harness.prune.unstructured import prune, shares_of
 from harness.training.fit import accuracy_of, fit
 from harness.training.layers import layers_of
 from tests.prune.images import CLASSES, QUICK, convolutional, data, dense
@@ -122,24 +121,12 @@ def test_rounds_remove_as_large_a_part_of_what_is_left() -> None:
     assert shares_of(0.125, 3) == pytest.approx((0.5, 0.25, 0.125))
 
 
-def test_each_round_is_trained_with_dropout_rescaled_and_may_be_skipped() -> None:
+def test_dropout_follows_the_connections_that_are_left_of_the_layer_before_it() -> None:
     model = dense()
     rates = dropout_rates(model)
-    seen: list[tuple[int, float]] = []
-
-    def choose(current: Any, share: float) -> Masks:
-        return by_shares(current, dict.fromkeys(kernels_of(current), share))
-
-    def retrain(_: Any, number: int) -> None:
-        seen.append((number, dropout_rates(model)["dropout"]))
-
-    prune(model, (0.5, 0.25), choose, retrain, rates, first=1)
-    # The dropout stands behind a layer that has a quarter of its connections left.
-    ((number, rate),) = seen
-    assert number == 1
-    assert rate == pytest.approx(0.5 * 0.5, rel=0.05)
-    assert rates == {"dropout": 0.5}
-    assert all(kernel.constraint is None for kernel in kernels_of(model).values())
+    for share in (0.5, 0.25):  # from the rates of the whole model, not from those of the round before
+        rescale_dropout(model, dict.fromkeys(kernels_of(model), share), rates)
+        assert dropout_rates(model)["dropout"] == pytest.approx(rates["dropout"] * share**0.5)
 
 
 def test_the_size_without_zeros_counts_each_weight_and_its_gap() -> None:

@@ -20,6 +20,7 @@ from harness.cli.main import cli
 from harness.measure.benchmark import bench
 from harness.search import finish, live
 from harness.tables import build as building
+from harness.tables import wholes
 from harness.tables.least import least
 from harness.tables.table import LatencyTable
 from tests.devices.netns import allowed
@@ -163,7 +164,7 @@ def test_from_data_to_a_model_that_was_measured(board: Path, monkeypatch: pytest
         (building, "COLD_PASSES"),
         (building, "NETWORK_PASSES"),
         (live, "NETWORK_PASSES"),
-        (finish, "NETWORK_PASSES"),
+        (wholes, "NETWORK_PASSES"),
     ):
         monkeypatch.setattr(module, name, 1)
     monkeypatch.setattr(finish, "bench", partial(bench, max_time_s=1.0))
