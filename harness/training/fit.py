@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,18 +82,20 @@ def fit(
     whole = math.ceil(len(data.train[0]) / recipe.batch)
     epochs, total = (recipe.epochs, whole * recipe.epochs) if steps is None else (1, steps)
     rising = min(whole, total // WARM_UP)
-    optimizer = keras.optimizers.SGD(
-        keras.optimizers.schedules.CosineDecay(
-            0.0 if rising else recipe.learning_rate,
-            max(1, total - rising),
-            warmup_target=recipe.learning_rate if rising else None,
-            warmup_steps=rising,
-        ),
-        momentum=recipe.momentum,
-        nesterov=True,
-        weight_decay=recipe.weight_decay,
+    rates = keras.optimizers.schedules.CosineDecay(
+        0.0 if rising else recipe.learning_rate,
+        max(1, total - rising),
+        warmup_target=recipe.learning_rate if rising else None,
+        warmup_steps=rising,
     )
+    # Keras would compute a schedule anew for every variable, and trace it as often.
+    optimizer = keras.optimizers.SGD(recipe.learning_rate, momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay)
+    step = itertools.count()
     accuracies: list[float] = []
+
+    def set_rate(batch: int, logs: object) -> None:
+        del batch, logs
+        optimizer.learning_rate = float(rates(next(step)))
 
     def ended(epoch: int, logs: dict[str, float]) -> None:
         if not np.isfinite(logs["loss"]):
@@ -103,7 +106,9 @@ def fit(
 
     shape = tuple(model.input_shape[1:])
     try:
-        model.compile(optimizer, loss_of(model, recipe), metrics=["accuracy"])
+        # What Keras makes while it traces a model costs a second trace, which is most of what a short training takes.
+        model.compile(optimizer, loss_of(model, recipe), metrics=[keras.metrics.CategoricalAccuracy("accuracy")])
+        optimizer.build(model.trainable_variables)
         given = fed(data.train, data.classes, shape, recipe, seed=seed)
         model.fit(
             given if steps is None else given.repeat().take(steps),
@@ -111,7 +116,7 @@ def fit(
             epochs=epochs,
             shuffle=False,
             verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=ended), *callbacks],
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate, on_epoch_end=ended), *callbacks],
         )
         test = accuracy_of(model, data.test, data.classes, recipe) if tested else None
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
