@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.networks.channels import Mask
-from harness.training.layers import layers_of
+from harness.training.layers import layers_of, trace_anew
 
 Masks = Mapping[str, Mask]
 """Which weights of each kernel stay, by the kernel's path in the model."""
@@ -30,6 +30,7 @@ def hold(model: Any, masks: Masks) -> None:
         before = kernel.constraint.before if isinstance(kernel.constraint, _Held) else kernel.constraint
         # An optimizer applies it after every step.
         kernel.constraint = _Held(tf.constant(mask.astype(np.float32)), before)
+    trace_anew(model)
 
 
 def release(model: Any) -> None:
@@ -37,6 +38,7 @@ def release(model: Any) -> None:
     for kernel in kernels_of(model).values():
         if isinstance(kernel.constraint, _Held):
             kernel.constraint = kernel.constraint.before
+    trace_anew(model)
 
 
 class _Held:

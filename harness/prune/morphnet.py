@@ -19,6 +19,7 @@ from harness.errors import ConfigError
 from harness.networks.channels import Mask
 from harness.prune.resources import Resource
 from harness.prune.structure import Structure
+from harness.training.layers import trace_anew
 
 THRESHOLD = 0.01
 """A channel whose scale is smaller, in size, counts as dead."""
@@ -35,25 +36,23 @@ class MorphNet:
     without batch norm are left as they are.
     """
 
-    def __init__(self, structure: Structure, resource: Resource, strength: float, threshold: float = THRESHOLD) -> None:
-        """Put the regularizer on the model's layers of batch norm; raises ConfigError where no group of channels has one."""
+    def __init__(self, structure: Structure, resource: Resource, strength: float, threshold: float = THRESHOLD, multiple: int = 1) -> None:
+        """Put the regularizer on the model's layers of batch norm; raises ConfigError where no group of channels has one.
+
+        In the end widths are multiples of `multiple`: of 8, say, where a runtime's kernels work on so many channels at a time.
+        """
         import tensorflow as tf
 
         self.structure = structure
         self.resource = resource
         self.threshold = threshold
         self._strength = strength
-        # Keras counts the regularizers of what is trained alone: such a one comes first.
-        scaled = {
-            number: sorted((norm for norm in structure.norms(number) if norm.scale), key=lambda norm: not norm.trainable)
-            for number in range(len(structure.groups))
-        }
-        self._norms = {number: norms for number, norms in scaled.items() if norms}
-        if not self._norms:
-            raise ConfigError(f"{structure.model.name} has no batch norm that scales channels", "MorphNet needs one behind convolutions")
+        self._multiple = multiple
+        self._norms = norms_of(structure)
         self._costs = {number: tf.Variable(0.0, trainable=False, name=f"cost_{number}") for number in self._norms}
         for number, (first, *others) in self._norms.items():
             first.gamma.regularizer = _Largest([norm.gamma for norm in others], self._costs[number], first.gamma.regularizer)
+        trace_anew(structure.model)
         self.update()
 
     def update(self) -> None:
@@ -101,7 +100,7 @@ class MorphNet:
         return float(scales[low])
 
     def _amount(self, threshold: float) -> float:
-        return self.resource.of(self.resource.nearest(self.alive(threshold)))
+        return self.resource.of(self.resource.nearest(_times(1.0, self.alive(threshold), self._multiple)))
 
     def shrunk(self) -> Any:
         """Return a new model of the channels that are alive, with their weights."""
@@ -112,12 +111,13 @@ class MorphNet:
 
         Where more is alive than that, those of the smallest scales are left out, see `threshold_within`.
         """
-        return self.structure.resized(expand(self.alive(self.threshold_within(budget)), self.resource, budget))
+        return self.structure.resized(expand(self.alive(self.threshold_within(budget)), self.resource, budget, self._multiple))
 
     def remove(self) -> None:
         """Take the regularizer off the model."""
         for first, *_ in self._norms.values():
             first.gamma.regularizer = first.gamma.regularizer.before
+        trace_anew(self.structure.model)
 
     def _scales(self, number: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         each = []
@@ -125,6 +125,19 @@ class MorphNet:
             position = self.structure.layers[norm.name].output
             each.append(self.structure.channels.of_group(number, position, np.abs(norm.gamma.numpy()).astype(np.float64)))
         return np.asarray(np.max(each, axis=0))
+
+
+def norms_of(structure: Structure) -> dict[int, list[Any]]:
+    """Return the layers of batch norm that scale each group's channels; raises ConfigError where no group has one."""
+    # Keras counts the regularizers of what is trained alone: such a one comes first.
+    scaled = {
+        number: sorted((norm for norm in structure.norms(number) if norm.scale), key=lambda norm: not norm.trainable)
+        for number in range(len(structure.groups))
+    }
+    found = {number: norms for number, norms in scaled.items() if norms}
+    if not found:
+        raise ConfigError(f"{structure.model.name} has no batch norm that scales channels", "MorphNet needs one behind convolutions")
+    return found
 
 
 class _Largest:
@@ -152,17 +165,14 @@ def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: i
     the narrowest it is known for; none become wider than it is known for. Raises ConfigError where they exceed the budget as they are.
     """
 
-    def wider(factor: float) -> list[int]:
-        return [max(multiple, multiple * math.floor(factor * width / multiple + 0.5)) for width in widths]
-
     def fits(factor: float) -> bool:
-        known = resource.nearest(wider(factor))
-        return all(one >= other for one, other in zip(known, wider(factor), strict=True)) and resource.of(known) <= budget
+        wanted = _times(factor, widths, multiple)
+        known = resource.nearest(wanted)
+        return all(one >= other for one, other in zip(known, wanted, strict=True)) and resource.of(known) <= budget
 
-    if not fits(1.0):
-        amount = resource.of(resource.nearest(wider(1.0)))
+    found = _times(1.0, widths, multiple)
+    if (amount := resource.of(resource.nearest(found))) > budget:
         raise ConfigError(f"what is alive has {amount:.4g} already, more than {budget:.4g}", "let it shrink for longer, or more strongly")
-    found = wider(1.0)
     # Between two factors at which some width is rounded up all are the same.
     for factor in sorted(
         {(count + 0.5) * multiple / width for width in widths for count in range(math.ceil(MOST_WIDER * width / multiple))}
@@ -170,5 +180,10 @@ def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: i
         if factor > 1:
             if not fits(factor):
                 break
-            found = wider(factor)
+            found = _times(factor, widths, multiple)
     return found
+
+
+def _times(factor: float, widths: Sequence[int], multiple: int) -> list[int]:
+    """Return widths times a factor, each the nearest multiple of at least one."""
+    return [max(multiple, multiple * math.floor(factor * width / multiple + 0.5)) for width in widths]

@@ -59,12 +59,13 @@ def cuts_of(structure: Structure, resource: Resource, budget: float, multiple: i
     return found
 
 
-def least_of(structure: Structure, resource: Resource, multiple: int) -> float:
-    """Return the least amount that cutting can reach, within the widths that the resource is known for."""
+def check_reachable(structure: Structure, resource: Resource, target: float, multiple: int) -> None:
+    """Raise ConfigError for a target below what cutting can reach, within the widths that the resource is known for."""
     widths = list(structure.widths)
     for number in range(len(widths)):
         widths[number] = min((widths[number], *_narrower(structure, resource, number, multiple)))
-    return resource.of(widths)
+    if (least := resource.of(resource.nearest(widths))) > target:
+        raise ConfigError(f"{target:g} cannot be reached: at its narrowest the network has {least:.4g}", "give a target above it")
 
 
 def strongest(structure: Structure, number: int, width: int) -> Mask:
@@ -103,8 +104,7 @@ def adapt(
     resource = resource_of(structure)
     amount = resource.of(structure.widths)
     start = amount if start is None else start
-    if (least := least_of(structure, resource, budgets.multiple)) > target:
-        raise ConfigError(f"{target:g} cannot be reached: at its narrowest the network has {least:.4g}", "give a target above it")
+    check_reachable(structure, resource, target, budgets.multiple)
     step = first
     while amount > target:
         budget = budget_of(amount, target, start, step, budgets)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.log import LineLog
-from harness.prune.asked import Asked, Told
+from harness.prune.asked import UNSTRUCTURED, Asked, Told
 from harness.prune.hashes import origin_hash, structure_hash
 from harness.prune.magnitude import (
     Sensitivity,
@@ -24,10 +24,10 @@ from harness.prune.magnitude import (
     shares_within,
 )
 from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, shares_of, zeros_of
-from harness.prune.morphnet import MorphNet
-from harness.prune.netadapt import Cut, adapt
+from harness.prune.morphnet import MorphNet, norms_of
+from harness.prune.netadapt import Cut, adapt, check_reachable
 from harness.prune.resources import Kind, resource_of
-from harness.prune.saliency import least_salient, saliencies
+from harness.prune.saliency import check_exact, least_salient, saliencies
 from harness.prune.structure import Structure
 from harness.tables.layers import LayerTable
 from harness.tables.reading import plain, read
@@ -73,6 +73,7 @@ def run_study(
         "recipe": plain(recipe),
         "table": None if table is None else origin_hash(table),
     }
+    _check(model, asked, table)
     with LineLog(folder / LOG, settings, "pruning") as log:
         work = _Work(asked, data, recipe, folder, log, tell)
         dense = work.dense(model, trained)
@@ -85,6 +86,20 @@ def run_study(
             case "morphnet":
                 found = work.morphnet(copy, table)
         return Pruned(dense, found, work.sensitivities)
+
+
+def _check(model: Any, asked: Asked, table: LayerTable | None) -> None:
+    """Raise ConfigError for what cannot be, before anything is trained."""
+    if asked.method == "obd" and asked.hessian == "exact":
+        check_exact(model)
+    if asked.method in UNSTRUCTURED:
+        return
+    structure = Structure(model)
+    resource = resource_of(asked.resource, structure.channels, table)
+    if asked.method == "morphnet":
+        norms_of(structure)
+    elif asked.target is not None:
+        check_reachable(structure, resource, asked.target, asked.budgets.multiple)
 
 
 class _Work:
@@ -180,8 +195,11 @@ class _Work:
         for number in range(len(done), asked.rounds):
             structure = Structure(model)
             resource = resource_of(asked.resource, structure.channels, table)
-            morph = MorphNet(structure, resource, asked.strength / resource.of(structure.widths))
-            accuracy = self._train(model, asked.epochs, f"shrinking, round {number + 1} of {asked.rounds}", [morph.callback()])
+            multiple = asked.budgets.multiple if asked.resource == "latency" else 1
+            # What the round before left may be narrower than the resource is known for.
+            morph = MorphNet(structure, resource, asked.strength / resource.of(resource.nearest(structure.widths)), multiple=multiple)
+            phase = f"shrinking, round {number + 1} of {asked.rounds}"
+            accuracy = self._train(model, asked.epochs, phase, [morph.callback()], anew=number > 0)
             threshold = morph.threshold_within(asked.target)
             alive = morph.alive(threshold)
             model = morph.expanded(asked.target)

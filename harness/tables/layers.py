@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -54,38 +55,44 @@ class LayerTable:
                     missing.append(key)
                 else:
                     fixed_ms[position] = self.table.predictor.block_ms(key)
-            elif kind not in self._measured:
-                missing.append(key)
             else:
                 if kind not in self._known:
-                    self._known[kind] = ChannelLatency.patches(self.table, block, inputs)
-                layers.append((position, self._known[kind], reads, makes))
+                    measured = kind in self._measured
+                    self._known[kind] = ChannelLatency.patches(self.table, block, inputs) if measured else ()
+                patches = tuple(one for one in self._known[kind] if _holds_fixed(one, reads, makes))
+                if patches:
+                    layers.append((position, patches, reads, makes))
+                else:
+                    missing.append(key)
         if missing:
             keys = tuple(dict.fromkeys(missing))
             raise MissingBlock(
                 keys, self.table.origin.device, "measure its layers: harness prune ... --complete, with --widths that it may take"
             )
-        return LayerLatency(layers, fixed_ms, self.table.predictor.constant_ms, len(channels.groups))
+        widths = [group.channels for group in channels.groups]
+        return LayerLatency(layers, fixed_ms, self.table.predictor.constant_ms, widths)
 
 
 class LayerLatency:
     """The latency of a network at widths of its groups of channels, each layer interpolated by `ChannelLatency`."""
 
-    def __init__(self, layers: Sequence[_Changing], fixed_ms: Mapping[int, float], constant_ms: float, groups: int) -> None:
-        """Take the layers that change, what each of the others takes by its position, and what a network takes beyond its layers."""
+    def __init__(self, layers: Sequence[_Changing], fixed_ms: Mapping[int, float], constant_ms: float, widths: Sequence[int]) -> None:
+        """Take the layers that change, what each other one takes by its position, what comes beyond them, and the network's own widths."""
         self._layers = layers
         self._fixed_ms = fixed_ms
         self._constant_ms = constant_ms
-        self._groups = groups
-        self._lows, self._highs = [1] * groups, [_WIDEST] * groups
+        self._groups = len(widths)
+        self._lows, self._highs = [1] * len(widths), [_WIDEST] * len(widths)
         for _, patches, *sides in layers:
-            for side, shares in enumerate(sides):
-                (number, times), *others = [(each, count) for each, count in shares.items() if each != FIXED] or [(FIXED, 1)]
-                if number != FIXED and not others:
-                    fixed = shares.get(FIXED, 0)
-                    low, high = min(patch.ranges[side][0] for patch in patches), max(patch.ranges[side][1] for patch in patches)
-                    self._lows[number] = max(self._lows[number], -(-(low - fixed) // times))
-                    self._highs[number] = min(self._highs[number], (high - fixed) // times)
+            around = _around(patches, sides, widths)
+            for shares, (low, high) in zip(sides, around.ranges, strict=True):
+                fixed = shares.get(FIXED, 0)
+                for number in shares:
+                    if number != FIXED:
+                        # Of a concatenation each group has its part: all of them together must lie within.
+                        part = widths[number] / (width_among(shares, widths) - fixed)
+                        self._lows[number] = max(self._lows[number], math.ceil(part * (low - fixed)))
+                        self._highs[number] = min(self._highs[number], math.floor(part * (high - fixed)))
 
     def of(self, widths: Sequence[int]) -> float:
         """Return the latency in ms; raises ConfigError for a width outside of what was measured."""
@@ -100,7 +107,7 @@ class LayerLatency:
         return found
 
     def nearest(self, widths: Sequence[int]) -> list[int]:
-        """Return the widths within what was measured that are nearest to these."""
+        """Return the widths nearest to these within the grids that were measured around the network's own."""
         return [min(max(width, low), high) for width, low, high in zip(widths, self._lows, self._highs, strict=True)]
 
     def covers(self, widths: Sequence[int]) -> bool:
@@ -120,6 +127,22 @@ class LayerLatency:
                     if number != FIXED:
                         found[number] += times * float(slope)
         return found
+
+
+def _around(patches: Sequence[ChannelLatency], sides: Sequence[Reads], widths: Sequence[int]) -> ChannelLatency:
+    """Return the grid that a layer's widths lie in, of several and where they lie in none the one that reaches furthest."""
+    ends = [width_among(shares, widths) for shares in sides]
+
+    def reach(patch: ChannelLatency) -> int:
+        changing = [high - low + 1 for shares, (low, high) in zip(sides, patch.ranges, strict=True) if set(shares) - {FIXED}]
+        return math.prod(changing)
+
+    return max(patches, key=lambda patch: (patch.covers(*ends), reach(patch)))
+
+
+def _holds_fixed(patch: ChannelLatency, *sides: Reads) -> bool:
+    """Return whether a grid holds the channels of a layer that stay, on a side where none changes."""
+    return all(low <= shares[FIXED] <= high for shares, (low, high) in zip(sides, patch.ranges, strict=True) if set(shares) == {FIXED})
 
 
 def _covering(patches: Sequence[ChannelLatency], ends: tuple[int, int]) -> ChannelLatency:

@@ -15,6 +15,11 @@ def layers_of(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def trace_anew(model: Any) -> None:
+    """Let Keras trace a model anew when it is fitted: what was changed of its regularizers and constraints would go unnoticed else."""
+    model.train_function = None
+
+
 def seed_chance(model: Any, seed: int) -> None:
     """Set what dropout and other chance in a Keras model goes on from, whatever was drawn before."""
     for number, layer in enumerate(layers_of(model)):

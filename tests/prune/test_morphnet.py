@@ -88,6 +88,19 @@ def test_latency_is_a_resource_like_others() -> None:
         morph.threshold_within(0.1 * whole)
 
 
+def test_a_model_that_was_fitted_before_is_regularized_too() -> None:
+    model, images = convolutional(), data(64)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    pixels, labels = images.train[0].astype(np.float32) / 255, images.train[1]
+    model.fit(pixels, labels, verbose=0)
+    structure = Structure(model)
+    amount = Counted(structure.channels, "mult-adds").of(structure.widths)
+    MorphNet(structure, Counted(structure.channels, "mult-adds"), 100.0 / amount)
+    scales = np.abs(model.get_layer("inner_norm").gamma.numpy()).sum()
+    model.fit(pixels, labels, epochs=3, verbose=0)
+    assert np.abs(model.get_layer("inner_norm").gamma.numpy()).sum() < 0.9 * scales
+
+
 def test_dead_channels_count_for_nothing() -> None:
     model = convolutional()
     structure = Structure(model)

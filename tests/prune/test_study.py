@@ -18,17 +18,18 @@ from harness.log import LineLog
 from harness.prune.asked import Asked
 from harness.prune.masks import kernels_of
 from harness.prune.netadapt import Budgets
-from harness.prune.outcome import REPORT, Outcome, outcome_of
-from harness.prune.resources import Counted
+from harness.prune.outcome import REPORT, Outcome, network_of, outcome_of
 from harness.prune.structure import Structure
 from harness.prune.study import LOG, Pruned, run_study
 from harness.report import numbers
 from harness.report.pruned import outcome_table, plot_layers, plot_sensitivities
+from harness.tables.layers import LayerTable, layers_at_widths
 from harness.tables.reading import read
 from harness.training import fit as fitting
 from harness.training.data import DataSet
 from harness.training.saved import load_model
 from tests.prune.images import QUICK, convolutional, data, dense
+from tests.tables import given
 
 pytestmark = pytest.mark.usefixtures("keras")
 
@@ -37,7 +38,8 @@ OBD = Asked("obd", keep=0.3, rounds=1, final_epochs=1)
 BUDGETS = Budgets(0.2, 1.0, 4)
 AMOUNT = 573_696.0
 NETADAPT = Asked("netadapt", resource="mult-adds", target=0.7 * AMOUNT, batches=2, final_epochs=1, budgets=BUDGETS)
-MORPHNET = Asked("morphnet", resource="mult-adds", target=0.7 * AMOUNT, rounds=1, epochs=2, final_epochs=1)
+LATENCY_MS = 0.03
+MORPHNET = Asked("morphnet", target=LATENCY_MS, rounds=2, epochs=1, final_epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,14 @@ def images() -> DataSet:
 
 
 def study(asked: Asked, images: DataSet, folder: Path, trained: bool = True, make: Callable[[], Any] = convolutional) -> Pruned:
-    return run_study("mine", make(), trained, asked, images, QUICK, folder)
+    model = make()
+    table = layers_of(model) if asked.method == "morphnet" else None
+    return run_study("mine", model, trained, asked, images, QUICK, folder, table)
+
+
+def layers_of(model: Any) -> LayerTable:
+    """Return a table of a model's layers at widths of 8 channels and more."""
+    return LayerTable(given.table(layers_at_widths(network_of(model, "mine"), (0.5, 1.5))))
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -59,7 +68,11 @@ def of_magnitude(images: DataSet, tmp_path_factory: pytest.TempPathFactory) -> t
     return folder, study(MAGNITUDE, images, folder, trained=False)
 
 
-@pytest.mark.parametrize(("asked", "make"), [(replace(MAGNITUDE, keep=0.1), dense), (NETADAPT, convolutional)])
+@pytest.mark.parametrize(
+    ("asked", "make"),
+    [(replace(MAGNITUDE, keep=0.1), dense), (OBD, dense), (NETADAPT, convolutional), (MORPHNET, convolutional)],
+    ids=["magnitude", "obd", "netadapt", "morphnet"],
+)
 def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
     asked: Asked, make: Callable[[], Any], images: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +82,7 @@ def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
     def cut(*arguments: Any, **named: Any) -> Any:
         nonlocal trained
         trained += 1
-        if trained % 2 == 0:
+        if trained % 3 == 0:
             raise KeyboardInterrupt
         return fitted(*arguments, **named)
 
@@ -99,13 +112,30 @@ def share_left(model: Any) -> float:
 def test_so_many_weights_are_kept_as_are_asked_for(of_magnitude: tuple[Path, Pruned], images: DataSet, tmp_path: Path) -> None:
     _, found = of_magnitude
     assert share_left(found.model) == pytest.approx(0.25, rel=0.03)
-    assert share_left(study(OBD, images, tmp_path).model) == pytest.approx(0.3, rel=0.03)
+    assert share_left(study(OBD, images, tmp_path, make=dense).model) == pytest.approx(0.3, rel=0.03)
 
 
 def test_as_much_of_the_resource_is_left_as_is_asked_for(images: DataSet, tmp_path: Path) -> None:
+    # Scales hardly move in so few steps: what dies is what the budget has no room for.
     structure = Structure(study(MORPHNET, images, tmp_path).model)
-    assert MORPHNET.target is not None
-    assert Counted(structure.channels, "mult-adds").of(structure.widths) <= MORPHNET.target
+    assert layers_of(structure.model).latency(structure.channels).of(structure.widths) <= LATENCY_MS
+    assert all(width % 8 == 0 for width in structure.widths)
+
+
+@pytest.mark.parametrize(
+    ("asked", "make", "said"),
+    [
+        (replace(MORPHNET, resource="mult-adds"), dense, "no batch norm that scales channels"),
+        (replace(NETADAPT, target=1.0), convolutional, "1 cannot be reached: at its narrowest"),
+        (Asked("obd", keep=0.5, hessian="exact"), lambda: dense(units=400), "6400 weights: its Hessian is too large"),
+    ],
+)
+def test_what_cannot_be_reached_is_told_before_anything_is_trained(
+    asked: Asked, make: Callable[[], Any], said: str, images: DataSet, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run_study("mine", make(), False, asked, images, QUICK, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_that_comes_untrained_is_trained_first(of_magnitude: tuple[Path, Pruned]) -> None:
@@ -124,9 +154,12 @@ def test_another_study_s_folder_is_refused(images: DataSet, tmp_path: Path) -> N
 
 def test_what_was_gained_is_reported_layer_by_layer(of_magnitude: tuple[Path, Pruned], images: DataSet, tmp_path: Path) -> None:
     _, pruned = of_magnitude
-    found = outcome_of("mine", "magnitude", pruned.dense, pruned.model, images, QUICK, tmp_path)
+    table = layers_of(pruned.dense)
+    found = outcome_of("mine", "magnitude", pruned.dense, pruned.model, images, QUICK, tmp_path, table=table)
     assert found == read(Outcome, json.loads((tmp_path / REPORT).read_text()), "the report")
     assert (found.after.measured_ms, found.device) == (None, None)
+    assert found.before.predicted_ms == found.after.predicted_ms  # zeros are computed like any other weights
+    assert found.before.predicted_ms == pytest.approx(sum(one.predicted_ms[0] for one in found.layers if one.predicted_ms), rel=0.5)
     assert [one.name for one in found.layers] == ["stem", "inner", "outer", "head"]
     assert sum(one.weights[1] for one in found.layers) == found.after.weights
     assert found.after.sizes.sparse_bytes < found.before.sizes.sparse_bytes

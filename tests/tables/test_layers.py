@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -83,6 +85,23 @@ def test_nothing_is_said_of_widths_that_were_not_measured() -> None:
     latency = LayerTable(table(NETWORK)).latency(channels)
     with pytest.raises(ConfigError, match="channels are outside of what was measured"):
         latency.of([4 * width for width in widths_of(channels)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_nearest_widths_are_within_what_was_measured(name: str) -> None:
+    network = network_named(name)
+    channels = channels_of(network)
+    latency = LayerTable(table(network)).latency(channels)
+    generator = random.Random(0)
+    for _ in range(50):
+        widths = [generator.randint(1, 2 * width) for width in widths_of(channels)]
+        assert latency.covers(latency.nearest(widths))
+
+
+def test_a_layer_whose_own_channels_were_not_measured_is_named() -> None:
+    other = Network("other", NETWORK.input, (*NETWORK.blocks[:-1], replace(NETWORK.blocks[-1], units=10)))  # type: ignore[call-arg]  # a dense layer
+    with pytest.raises(MissingBlock, match="lacks a block: dense-u10-softmax"):
+        LayerTable(table(NETWORK)).latency(channels_of(other))
 
 
 def test_what_a_network_reads_and_tells_keeps_its_channels() -> None:
