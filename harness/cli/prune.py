@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from harness.tables.layers import LayerTable
 
 WIDTHS = (0.25, 0.5, 0.75, 1.0)
+WIDER = (*WIDTHS, 1.5, 2.0)
+"""For morphnet, which makes layers wider too."""
 
 
 @click.command()
@@ -54,6 +56,14 @@ WIDTHS = (0.25, 0.5, 0.75, 1.0)
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Rounds of pruning and training.")
 @click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Epochs of training in a round.")
 @click.option(
+    "--step",
+    callback=options.share,
+    default="5%",
+    show_default=True,
+    metavar="SHARE",
+    help="netadapt: by how much of the resource the budget falls in the first step, and then by 0.96 times the step before.",
+)
+@click.option(
     "--batches", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="netadapt: batches to train each cut for."
 )
 @click.option(
@@ -75,10 +85,10 @@ WIDTHS = (0.25, 0.5, 0.75, 1.0)
 @click.option(
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
-    default=0.01,
+    default=0.005,
     show_default=True,
     metavar="X",
-    help="Of SGD with momentum, for a batch of 128, after pruning.",
+    help="Of SGD with momentum, for a batch of 128, after pruning: a tenth of the dense model's.",
 )
 @click.option(
     "--dense-learning-rate",
@@ -111,16 +121,17 @@ WIDTHS = (0.25, 0.5, 0.75, 1.0)
     "table_path",
     type=click.Path(path_type=Path),
     metavar="TABLE",
-    help="The device's table of the model's layers. Default: where `harness table build --network MODEL --layers --widths` writes it.",
+    help="The device's table of the model's layers, which any method's report predicts latency by. "
+    "Default with --resource latency: where `harness table build --network MODEL --layers --widths` writes it.",
 )
 @click.option(
-    "--complete", "completed", is_flag=True, help="Measure what the table lacks first: all of the model's layers where there is none."
+    "--complete", "completed", is_flag=True, help="Measure what that table lacks first: all of the model's layers where there is none."
 )
 @click.option(
     "--widths",
     callback=options.shares,
     metavar="SHARES",
-    help="With --complete: at which shares of their channels layers are measured. Default: 0.25,0.5,0.75,1.",
+    help="With --complete: at which shares of their channels layers are measured. Default: 0.25,0.5,0.75,1, for morphnet 1.5,2 too.",
 )
 @click.option(
     "--output",
@@ -144,6 +155,7 @@ def prune(
     target_share: float | None,
     rounds: int,
     epochs: int,
+    step: float,
     batches: int,
     final_epochs: int,
     dense_epochs: int,
@@ -183,6 +195,7 @@ def prune(
     from harness.errors import ConfigError
     from harness.prune.asked import Asked
     from harness.prune.given import model_given
+    from harness.prune.netadapt import Budgets
     from harness.prune.outcome import network_of, outcome_of
     from harness.prune.study import amount_of, run_study
     from harness.training.data import data_named
@@ -195,13 +208,15 @@ def prune(
     given, trained = model_given(model, images, seed)
     check_fits(given, images)
     places = {"inventory": inventory, "results": results_folder}
-    called = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).stem if trained else model)
+    called = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).stem if Path(model).exists() else model)
     table = None
-    if structured and resource == "latency":
-        table = _table(network_of(given, called), chosen, table_path, results, completed, widths or WIDTHS, places)
+    by_latency = structured and resource == "latency"
+    if by_latency or table_path is not None or completed:
+        widths = widths or (WIDER if method == "morphnet" else WIDTHS)
+        table = _table(network_of(given, called), chosen, table_path, results, completed, widths, places)
+        amount_of(given, "latency", table)  # a table that lacks layers is told before anything is trained
     target = target_ms
-    if structured and target is None:
-        assert target_share is not None
+    if target_share is not None:
         target = target_share * amount_of(given, resource, table)
     asked = Asked(
         method,
@@ -217,6 +232,7 @@ def prune(
         dense_epochs=dense_epochs,
         strength=strength,
         dense_rate=dense_rate,
+        budgets=Budgets(step),
         hessian=hessian,
         seed=seed,
     )
@@ -225,7 +241,7 @@ def prune(
     if trained and Path(model).resolve().parent == folder.resolve():
         raise ConfigError(f"{model} lies in the folder that the outcome goes to", "name another --output: the model is never overwritten")
     with shown() as tell:
-        pruned = run_study(model, given, trained, asked, images, recipe, folder, table, tell.step)
+        pruned = run_study(model, given, trained, asked, images, recipe, folder, table if by_latency else None, tell.step)
         outcome = outcome_of(
             model,
             method,

@@ -21,11 +21,14 @@ from harness.prune.keras_graph import Places
 from harness.prune.masks import kernels_in, kernels_of
 from harness.prune.sizes import Sizes, sizes_of
 from harness.prune.structure import Structure
-from harness.tables.layers import LayerTable
+from harness.tables.layers import LayerLatency, LayerTable
 from harness.tables.reading import read_file, write_file
 from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet
 from harness.training.fit import Recipe, accuracy_of
+
+MOVING = ("moving_mean", "moving_variance")
+"""What batch norm keeps that is no parameter."""
 
 TFLITE_BEFORE, TFLITE_AFTER, REPORT = "dense.tflite", "pruned.tflite", "report.json"
 
@@ -34,7 +37,7 @@ TFLITE_BEFORE, TFLITE_AFTER, REPORT = "dense.tflite", "pruned.tflite", "report.j
 class Amounts:
     """A model: its accuracy on the test set, what can be counted of it, and its latency as predicted and as measured, where it was.
 
-    `weights` counts those of its kernels that are not zero.
+    `weights` counts those of its kernels that are not zero: they change nothing of what is predicted.
     """
 
     accuracy: float
@@ -101,41 +104,55 @@ def outcome_of(
     if found is not None and found.made_with == made_with:
         return found
     files = [_converted(model, folder / file) for model, file in ((dense, TFLITE_BEFORE), (pruned, TFLITE_AFTER))]
+    latencies = [_latency(one, table) for one in structures]
     taken_ms: Sequence[float | None] = (None, None)
     if device is not None:
         models = [prepare_tflite(file, file.stem, {}) for file in files]
         like = None if table is None else table.table.origin
         taken_ms = measured_ms(models, device, like=like, fresh=True, inventory=inventory, results=results, progress=progress)
-    before, after = (_amounts(one, data, recipe, table, latency_ms) for one, latency_ms in zip(structures, taken_ms, strict=True))
-    outcome = Outcome(name, method, device, before, after, _changes(*structures, table=table), structures[0].whole, made_with)
+    before, after = (
+        _amounts(one, data, recipe, latency, each_ms) for one, latency, each_ms in zip(structures, latencies, taken_ms, strict=True)
+    )
+    outcome = Outcome(name, method, device, before, after, _changes(structures, latencies), structures[0].whole, made_with)
     write_file(outcome, folder / REPORT)
     return outcome
 
 
-def _amounts(structure: Structure, data: DataSet, recipe: Recipe, table: LayerTable | None, latency_ms: float | None) -> Amounts:
+def _latency(structure: Structure, table: LayerTable | None) -> LayerLatency | None:
+    """Return the latency of a model's layers by a table; None without one, or where it was measured at no such widths."""
+    if table is None:
+        return None
+    found = table.latency(structure.channels)
+    return found if found.covers(structure.widths) else None
+
+
+def _amounts(structure: Structure, data: DataSet, recipe: Recipe, latency: LayerLatency | None, taken_ms: float | None) -> Amounts:
     model = structure.model
-    predicted_ms = None if table is None else table.latency(structure.channels).of(structure.widths)
     return Amounts(
         accuracy_of(model, data.test, data.classes, recipe),
-        int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        int(sum(np.prod(weight.shape) for weight in model.weights if not weight.path.endswith(MOVING))),
         sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels_of(model).values()),
         structure.graph.costs().mult_adds,
         sizes_of(model),
-        predicted_ms,
-        latency_ms,
+        None if latency is None else latency.of(structure.widths),
+        taken_ms,
     )
 
 
-def _changes(before: Structure, after: Structure, *, table: LayerTable | None) -> tuple[LayerChange, ...]:
+def _changes(structures: Sequence[Structure], latencies: Sequence[LayerLatency | None]) -> tuple[LayerChange, ...]:
     """Return what became of each layer with a kernel."""
+    before, after = structures
     found = []
-    latencies = [{} if table is None else table.latency(one.channels).by_position(one.widths) for one in (before, after)]
+    layers_ms = [{} if latency is None else latency.by_position(one.widths) for one, latency in zip(structures, latencies, strict=True)]
     for name, places in before.layers.items():
         kept = after.layers.get(name)
         if kept is not None and kernels_in(places.layer):
             (channels, weights, mult_adds), others = (_told(*one) for one in ((before, places), (after, kept)))
-            ends_ms = [known.get(one.output) for known, one in zip(latencies, (places, kept), strict=True)]
-            predicted_ms = None if ends_ms[0] is None or ends_ms[1] is None else (ends_ms[0], ends_ms[1])
+            ends = [
+                [known[place] for place in {one.inner, one.output} if place in known]
+                for known, one in zip(layers_ms, (places, kept), strict=True)
+            ]
+            predicted_ms = (sum(ends[0]), sum(ends[1])) if all(ends) else None
             pairs = (channels, others[0]), (weights, others[1]), (mult_adds, others[2])
             found.append(LayerChange(name, *pairs, predicted_ms))
     return tuple(found)

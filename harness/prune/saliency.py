@@ -7,7 +7,7 @@ order vanishes, and what weights have to do with each other is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from harness.errors import ConfigError
 from harness.prune.masks import Masks, kernels_of
+from harness.training.layers import layers_of
 
 Floats = npt.NDArray[np.float64]
 Diagonal = Literal["exact", "gauss-newton", "hutchinson"]
@@ -24,7 +25,8 @@ MOST_EXACT = 5000
 """Weights of a kernel whose whole Hessian is computed: 100 MB."""
 
 PROBES = 1024
-_AT_A_TIME = 64
+_MOST_HELD = 1 << 26
+"""Numbers at a time: 256 MB, of which there are several."""
 
 
 def saliencies(
@@ -50,7 +52,7 @@ def hessian_diagonal(model: Any, images: npt.NDArray[np.float32], labels: npt.ND
         case "exact":
             return _exact(model, images, labels)
         case "gauss-newton":
-            return _gauss_newton(model, images)
+            return _gauss_newton(model, images, labels)
         case "hutchinson":
             return _hutchinson(model, images, labels)
 
@@ -71,24 +73,37 @@ def least_salient(saliency: Mapping[str, Floats], share: float, among: Masks | N
     return {path: part.reshape(values.shape) & kept[path] for part, (path, values) in zip(parts, saliency.items(), strict=True)}
 
 
+def check_exact(model: Any) -> None:
+    """Raise ConfigError where a kernel of a Keras model is too large for `exact`."""
+    for path, kernel in kernels_of(model).items():
+        if (size := math.prod(kernel.shape)) > MOST_EXACT:
+            raise ConfigError(f"{path} has {size} weights: its Hessian is too large to be computed", "use gauss-newton or hutchinson")
+
+
 def _exact(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Floats]:
     import tensorflow as tf
 
+    check_exact(model)
     found = {}
     for path, kernel in kernels_of(model).items():
         size = math.prod(kernel.shape)
-        if size > MOST_EXACT:
-            raise ConfigError(f"{path} has {size} weights: its Hessian is too large to be computed", "use gauss-newton or hutchinson")
-        with tf.GradientTape() as outer:
-            with tf.GradientTape() as inner:
-                loss = _loss(model, images, labels)
-            slope = tf.reshape(inner.gradient(loss, kernel.value), [-1])
-        hessian = tf.reshape(outer.jacobian(slope, kernel.value), [size, size])
-        found[path] = np.diagonal(hessian.numpy()).astype(np.float64).reshape(kernel.shape)
+
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+        def diagonal(shown: Any, told: Any, value: Any = kernel.value, size: int = size) -> Any:
+            with tf.GradientTape() as outer:
+                with tf.GradientTape() as inner:
+                    loss = _loss(model, shown, told)
+                slope = tf.reshape(inner.gradient(loss, value), [-1])
+            return tf.linalg.diag_part(tf.reshape(outer.jacobian(slope, value), [size, size]))
+
+        total = np.zeros(size)
+        for shown, told in _batches(images, labels, size * _values(model)):
+            total += len(shown) / len(images) * diagonal(tf.constant(shown), tf.constant(told)).numpy()
+        found[path] = total.reshape(kernel.shape)
     return found
 
 
-def _gauss_newton(model: Any, images: npt.NDArray[np.float32]) -> dict[str, Floats]:
+def _gauss_newton(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Floats]:
     """Return the diagonal of the Gauss-Newton matrix, which for cross-entropy is what the classes' own probabilities make of the slopes.
 
     It is the mean over images of the sum over classes of p_c (d log p_c / d w)^2 (Martens 2020, section 9).
@@ -97,23 +112,19 @@ def _gauss_newton(model: Any, images: npt.NDArray[np.float32]) -> dict[str, Floa
 
     kernels = kernels_of(model)
     values = [kernel.value for kernel in kernels.values()]
-    classes = model.output_shape[-1]
 
-    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def summed(batch: Any) -> list[Any]:
-        with tf.GradientTape(persistent=True) as tape:
-            logs = _log_probabilities(model, batch)
-            weighted = [tf.stop_gradient(tf.exp(0.5 * logs[:, each])) * logs[:, each] for each in range(classes)]
-        totals = [tf.zeros(value.shape) for value in values]
-        for one in weighted:
-            slopes = tape.jacobian(one, values)
-            totals = [total + tf.reduce_sum(slope**2, axis=0) for total, slope in zip(totals, slopes, strict=True)]
-        return totals
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def summed(shown: Any, which: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            log = tf.gather(_log_probabilities(model, shown), which, axis=1)
+            weighted = tf.stop_gradient(tf.exp(0.5 * log)) * log
+        return [tf.reduce_sum(slopes**2, axis=0) for slopes in tape.jacobian(weighted, values)]
 
     sums = [np.zeros(value.shape) for value in values]
-    for start in range(0, len(images), _AT_A_TIME):
-        parts = summed(tf.constant(images[start : start + _AT_A_TIME]))
-        sums = [total + part.numpy() for total, part in zip(sums, parts, strict=True)]
+    for shown, _ in _batches(images, labels, sum(total.size for total in sums)):
+        for which in range(model.output_shape[-1]):
+            parts = summed(tf.constant(shown), tf.constant(which))
+            sums = [total + part.numpy() for total, part in zip(sums, parts, strict=True)]
     return {path: total / len(images) for path, total in zip(kernels, sums, strict=True)}
 
 
@@ -123,22 +134,43 @@ def _hutchinson(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray
     kernels = kernels_of(model)
     values = [kernel.value for kernel in kernels.values()]
 
-    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def product(signs: list[Any]) -> list[Any]:
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def product(shown: Any, told: Any, signs: list[Any]) -> list[Any]:
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
-                loss = _loss(model, images, labels)
+                loss = _loss(model, shown, told)
             slopes = inner.gradient(loss, values)
             along = tf.add_n([tf.reduce_sum(slope * sign) for slope, sign in zip(slopes, signs, strict=True)])
         return [tf.convert_to_tensor(one) for one in outer.gradient(along, values)]
 
     generator = np.random.default_rng(0)
     sums = [np.zeros(value.shape) for value in values]
+    batches = [
+        (tf.constant(shown), tf.constant(told), len(shown) / len(images)) for shown, told in _batches(images, labels, _values(model))
+    ]
     for _ in range(PROBES):
         signs = [tf.constant(generator.choice((-1.0, 1.0), value.shape), tf.float32) for value in values]
-        parts = product(signs)
-        sums = [total + (sign * part).numpy() for total, sign, part in zip(sums, signs, parts, strict=True)]
+        for shown, told, share in batches:
+            parts = product(shown, told, signs)
+            sums = [total + share * (sign * part).numpy() for total, sign, part in zip(sums, signs, parts, strict=True)]
     return {path: total / PROBES for path, total in zip(kernels, sums, strict=True)}
+
+
+def _values(model: Any) -> int:
+    """Return how many values the layers of a model make of one image."""
+    import keras
+
+    made = [output for layer in layers_of(model) for output in keras.tree.flatten(layer.output)]
+    return sum(math.prod(size for size in output.shape[1:] if size) for output in made)
+
+
+def _batches(
+    images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], of_image: int
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """Yield images with their labels, as many at a time as may be held where each takes so many numbers."""
+    at_a_time = max(1, min(len(images), _MOST_HELD // of_image))
+    for start in range(0, len(images), at_a_time):
+        yield images[start : start + at_a_time], labels[start : start + at_a_time]
 
 
 def _loss(model: Any, images: Any, labels: npt.NDArray[np.int64]) -> Any:

@@ -79,6 +79,8 @@ def test_channels_are_cut_down_to_a_latency_that_is_then_measured(place: Path) -
         "netadapt",
         "--target-share",
         "80%",
+        "--step",
+        "20%",
         "--batches",
         "5",
         "--final-epochs",
@@ -116,6 +118,7 @@ def test_channels_are_cut_down_to_a_latency_that_is_then_measured(place: Path) -
         (("small.toml", "--method", "netadapt", "--resource", "mult-adds", "--target-ms", "3"), "--target-ms is of latency"),
         (("small.toml", "--method", "obd"), "give the share to keep"),
         (("small.toml", "--method", "obd", "--quality", "1"), "obd ranks all weights"),
+        (("small.toml", "--method", "obd", "--keep", "50%", "--table", "none.json"), "there is no latency table none.json"),
         (("missing.keras", "--method", "obd", "--keep", "50%"), "no such file or folder"),
         (("mobilenet_v2", "--method", "obd", "--keep", "50%"), "has images of (12, 12, 1), mobilenet_v2 reads [224, 224, 3]"),
         (
