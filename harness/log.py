@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -57,7 +58,8 @@ class LineLog:
     def close(self) -> None:
         """Let others have the file."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written was told when it was appended
+                self._file.close()
             self._file = None
 
     def __enter__(self) -> Self:

@@ -149,11 +149,11 @@ class Constrained(Reward):
         return np.where(excess > 0, -excess, quality)
 
 
-def at_quantile(latency_ms: Floats, interval_ms: Floats | None, quantile: float) -> Floats:
+def at_quantile(latency_ms: npt.ArrayLike, interval_ms: npt.ArrayLike | None, quantile: float) -> Floats:
     """Return latencies in ms that candidates stay below with this probability: what a search that is averse to risk takes for theirs.
 
-    Takes predictions [candidates] and the ends of their 95% intervals [candidates, 2]. Raises ConfigError without intervals, and for no
-    probability between 0 and 1.
+    Takes predictions [candidates] and the ends of their 95% intervals [candidates, 2], or those of one. Raises ConfigError without
+    intervals, and for no probability between 0 and 1.
     """
     from scipy.special import ndtri
 
@@ -161,5 +161,6 @@ def at_quantile(latency_ms: Floats, interval_ms: Floats | None, quantile: float)
         raise ConfigError(f"the quantile is {quantile}", "expected: a probability between 0 and 1")
     if interval_ms is None:
         raise ConfigError("predictions without intervals have no quantiles", "calibrate the table: build it with random networks")
-    deviation_ms = (interval_ms[:, 1] - latency_ms) / ndtri(0.975)
-    return np.asarray(np.maximum(latency_ms + ndtri(quantile) * deviation_ms, _LEAST * latency_ms), dtype=np.float64)
+    told_ms = np.asarray(latency_ms, dtype=np.float64)
+    deviation_ms = (np.asarray(interval_ms, dtype=np.float64)[..., 1] - told_ms) / ndtri(0.975)
+    return np.asarray(np.maximum(told_ms + ndtri(quantile) * deviation_ms, _LEAST * told_ms), dtype=np.float64)

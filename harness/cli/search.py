@@ -58,6 +58,12 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     metavar="NAME",
     help="soft or hard (MnasNet's), absolute (TuNAS's), or constrained (quality within the target).",
 )
+@click.option(
+    "--quantile",
+    callback=options.optional_share,
+    metavar="SHARE",
+    help="Reward by the latency that a candidate stays below with this probability, such as 90%. Default: by the predicted one.",
+)
 @click.option("--data", metavar="DATA", help="What to train on: a .npz file, a folder of images, or a data set that Keras knows.")
 @click.option(
     "--recorded", type=click.Path(path_type=Path), metavar="CSV", help="Instead of training: a file with the columns candidate and quality."
@@ -107,7 +113,7 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @click.option(
     "--ray",
     metavar="ADDRESS",
-    help="Train, and measure, on the hosts of this Ray cluster (`harness worker`); local: on a cluster of this one.",
+    help="Train, and measure, on the hosts of this Ray cluster (`harness worker`); local: train on a cluster of this one.",
 )
 @click.option(
     "--output",
@@ -126,6 +132,7 @@ def search(
     tables: tuple[Path, ...],
     strategy: str,
     reward: str,
+    quantile: float | None,
     data: str | None,
     recorded: Path | None,
     trials: int,
@@ -160,13 +167,15 @@ def search(
     from harness.search.study import Study, Target, run_study
 
     found = load_inventory(inventory)
-    if ray is not None:
-        from harness.search.on_ray import join
+    hosts = None if ray == "local" else ray
+    if hosts is not None and not devices:
+        raise click.UsageError("Name the devices that hosts of the cluster have by --device.")
+    names = devices if hosts is not None else tuple(device.name for device in found.select(devices))
+    if hosts is not None and (live_share or (data is not None and final_epochs)):
+        from harness.search.ray_devices import Host
 
-        join(ray)
-        if not devices:
-            raise click.UsageError("Name the devices that hosts of the cluster have by --device.")
-    names = devices if ray is not None else tuple(device.name for device in found.select(devices))
+        for name in names:
+            Host(name, hosts)
     for given, count in (("--target-ms", len(targets_ms)), ("--table", len(tables))):
         if count not in (0, len(names)) and (given == "--table" or count > 1):
             raise click.UsageError(f"{given} is given {count} times for {len(names)} devices.")
@@ -191,9 +200,9 @@ def search(
         if completed:
             target = replace(target, table=_completed(target.table, space, path, inventory, results_folder))
         targets.append(target)
-    study = Study(space, tuple(targets), strategy, reward, trials, batch, live_share, seed)
+    study = Study(space, tuple(targets), strategy, reward, trials, batch, live_share, seed, quantile)
     folder = folder or results / "searches" / _called(study)
-    how: dict[str, Any] = {"log": folder / "trials.jsonl", "ray": ray, **places}
+    how: dict[str, Any] = {"log": folder / "trials.jsonl", "ray": hosts, **places}
     final = None
     with shown(trials, final_epochs) as tell:
         if training is None:
@@ -206,7 +215,7 @@ def search(
             with training.quality(space, ray) as quality:
                 outcome = run_study(study, quality, settings=training.settings, tried=tell.tried, progress=tell.progress, **how)
             _write(study, outcome, folder)
-            final = training.finish(study, outcome, folder, each=tell.epoch, progress=tell.progress, ray=ray, **places)
+            final = training.finish(study, outcome, folder, each=tell.epoch, progress=tell.progress, ray=hosts, **places)
     _report(study, outcome, final, folder, as_json=as_json)
 
 

@@ -101,6 +101,8 @@ def final_table(final: Final) -> RenderableType:
             one.verdict,
         )
     said = f"{final.candidate}, trained for {final.epochs} epochs: {final.test_accuracy:.4f} of the test set"
+    if final.file_accuracy is not None:
+        said += f", as a .tflite file {final.file_accuracy:.4f}"
     return Group(Text(said, style="bold"), shown)
 
 

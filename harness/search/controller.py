@@ -141,6 +141,11 @@ class Controller:
 
         Differentiable in `weights`. Tokens of layers that are not there take no part.
         """
+        logs, entropies = self.told_by_step(tokens)
+        return self._tf.reduce_sum(logs, axis=1), entropies
+
+    def told_by_step(self, tokens: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+        """Return the logarithms of the probabilities of each candidate's steps [candidates, steps], and the entropies as `told` does."""
         array = np.array(tokens, dtype=np.int64)
         with self.on_cpu():
             logs, entropies = self._told(self._tf.constant(array), self._tf.constant(active(self._space, array).astype(np.float32)))
@@ -167,7 +172,7 @@ class Controller:
             return chosen
 
         self._run(tf.shape(tokens)[0], known)
-        return tf.add_n(logs), tf.add_n(entropies)
+        return tf.stack(logs, axis=1), tf.add_n(entropies)
 
     def _run(self, count: Any, choose: Callable[[Step, Tensor], Tensor]) -> None:
         """Go through the steps; `choose` is given each with its logits, and returns its tokens."""

@@ -28,8 +28,9 @@ from harness.tables.reading import plain, read_file, write_file
 from harness.tables.seen import settings_of
 from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet
+from harness.training.file_accuracy import accuracy_of_file
 from harness.training.fit import Recipe, fed
-from harness.training.saved import save_model
+from harness.training.saved import load_model, save_model
 
 KERAS, TFLITE, REPORT = "best.keras", "best.tflite", "best.json"
 EXAMPLES = 200
@@ -57,7 +58,7 @@ class Verified:
 class Final:
     """The candidate that a study ends with, trained: its accuracies on validation data, epoch by epoch, and that on the test data.
 
-    `made_with` tells a report of other settings apart.
+    `file_accuracy` is that of its .tflite file, once there is one. `made_with` tells a report of other settings apart.
     """
 
     candidate: str
@@ -66,6 +67,7 @@ class Final:
     test_accuracy: float
     devices: tuple[Verified, ...]
     made_with: str
+    file_accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,15 +116,19 @@ class Training:
         network = study.space.network(found.best.tokens)
         made_with = hashlib.sha256(json.dumps([network.sha256, self.settings, self.final_epochs]).encode()).hexdigest()
         final = read_file(Final, folder / REPORT)
+        recipe = replace(self.recipe, epochs=self.final_epochs, resolution=None)
         if final is None or final.made_with != made_with:
-            recipe = replace(self.recipe, epochs=self.final_epochs, resolution=None)
             trained = train(network, self.data, recipe, self.seed, tested=True, each=each)
             assert trained.test_accuracy is not None
             save_model(trained.model, folder / KERAS)
-            with whole_file(folder / TFLITE) as draft:
-                draft.write_bytes(tflite_of(network, trained.model, self.data, recipe, precision_of(study.targets)))
             final = Final(network.name, self.final_epochs, trained.accuracies, trained.test_accuracy, (), made_with)
-            write_file(final, folder / REPORT)  # a device that is away costs no second training
+            write_file(final, folder / REPORT)  # what fails from here on, as a device that is away, costs no second training
+        if final.file_accuracy is None:
+            file = tflite_of(network, load_model(folder / KERAS), self.data, recipe, precision_of(study.targets))
+            with whole_file(folder / TFLITE) as draft:
+                draft.write_bytes(file)
+            final = replace(final, file_accuracy=accuracy_of_file(file, self.data.test, self.data.classes, recipe))
+            write_file(final, folder / REPORT)
         if not final.devices:
             if ray is None:
                 verified = [verify(folder / TFLITE, network, target, inventory, results, progress) for target in study.targets]

@@ -16,6 +16,8 @@ from harness.tables.reading import plain, read
 class Log:
     """The trials of one search in a file, by their numbers; without a path they are kept in memory alone. To be used in a `with`.
 
+    Those that were measured late are kept apart, by their tokens: a search that goes on teaches its strategy the others.
+
     Raises ConfigError as `LineLog` does.
     """
 
@@ -26,11 +28,15 @@ class Log:
         except ConfigError:
             self.close()
             raise
-        self.trials = {trial.number: trial for trial in found}
+        self.trials = {trial.number: trial for trial in found if not trial.late}
+        self.late = {trial.tokens: trial for trial in found if trial.late}
 
     def add(self, trial: Trial) -> None:
         """Keep a trial, in the place of an earlier one of its number; when this returns, it is on the disk."""
-        self.trials[trial.number] = trial
+        if trial.late:
+            self.late[trial.tokens] = trial
+        else:
+            self.trials[trial.number] = trial
         self._lines.append(plain(trial))
 
     def close(self) -> None:

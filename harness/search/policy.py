@@ -62,7 +62,10 @@ class Reinforce:
 
 
 class Ppo(Reinforce):
-    """Proximal policy optimization (Schulman et al. 2017, equation 7): several steps a batch, none of which may go far from its policy."""
+    """Proximal policy optimization (Schulman et al. 2017, equation 7): several steps a batch, none of which may go far from its policy.
+
+    An action is the choice at one step of the controller; what the candidate earned counts for each.
+    """
 
     def __init__(
         self,
@@ -87,12 +90,12 @@ class Ppo(Reinforce):
             return  # whatever was drawn so far earned the same
         # Rewards that happen to be alike in one batch teach no more than their usual spread lets them.
         scaled = np.clip(advantages / np.float32(self._spread), -_MOST, _MOST)
-        before = tf.stop_gradient(self._controller.told(tokens)[0])
+        before = tf.stop_gradient(self._controller.told_by_step(tokens)[0])
         for _ in range(self._epochs):
             with tf.GradientTape() as tape:
-                logs, entropies = self._controller.told(tokens)
+                logs, entropies = self._controller.told_by_step(tokens)
                 ratio = tf.exp(logs - before)
                 clipped = tf.clip_by_value(ratio, 1 - self._clip, 1 + self._clip)
-                gain = tf.minimum(ratio * scaled, clipped * scaled)
+                gain = tf.reduce_sum(tf.minimum(ratio * scaled[:, None], clipped * scaled[:, None]), axis=1)
                 loss = -tf.reduce_mean(gain + self._entropy * entropies)
             self._apply(tape, loss)

@@ -69,7 +69,7 @@ class Host:
 
 
 class RayLatency:
-    """Latency in ms of candidates on a device that some host of a cluster has; each candidate is measured once."""
+    """Latency in ms of candidates on a device that some host of a cluster has. What is asked for at once is lost with a host together."""
 
     def __init__(self, there: There, store: Store, address: str = "auto", name: str = "latency_ms") -> None:
         """Take where what is measured goes; raises ConfigError where no host of the cluster has the device."""

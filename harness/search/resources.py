@@ -11,6 +11,7 @@ import numpy.typing as npt
 from harness.errors import ConfigError
 from harness.networks.blocks import block_key
 from harness.networks.graph import Precision
+from harness.networks.memory import most_live_bytes
 from harness.networks.space import Space
 from harness.tables.listing import blocks_of_space
 from harness.tables.table import LatencyTable
@@ -94,4 +95,19 @@ class ModelSize:
     def of(self, tokens: npt.NDArray[np.integer]) -> Amounts:
         """Return exact sizes."""
         sizes = [self.space.costs(tuple(line)).weight_bytes(self.precision) for line in tokens.tolist()]
+        return Amounts(np.array(sizes, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Bytes of the model's weights and of the values that are alive at once while it runs: the least that it can be run in."""
+
+    space: Space
+    precision: Precision = "float32"
+    name: str = "memory_bytes"
+
+    def of(self, tokens: npt.NDArray[np.integer]) -> Amounts:
+        """Return exact sizes."""
+        networks = [self.space.network(tuple(line)) for line in tokens.tolist()]
+        sizes = [one.weight_bytes(self.precision) + most_live_bytes(*one.graph(), self.precision) for one in networks]
         return Amounts(np.array(sizes, dtype=np.float64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ import numpy as np
 from harness.errors import ConfigError, HarnessError
 from harness.files import StrPath
 from harness.networks.space import Tokens
-from harness.rewards import Reward
+from harness.rewards import Reward, at_quantile
 from harness.search.log import Log
 from harness.search.resources import Resource
 from harness.search.trial import Strategy, Trial, best_of
@@ -23,6 +23,9 @@ Quality = Callable[[Tokens], float]
 """Returns how good a candidate is, such as its accuracy from 0 to 1; raises ChildFailed where it has no quality."""
 
 BATCH = 16
+_MEASURED_AT_ONCE = 8
+"""As many as share a process on the device; all of them are kept before the next are measured."""
+
 _Uses = tuple[dict[str, float], dict[str, tuple[float, float]]]
 """What a candidate uses, and the intervals of that."""
 
@@ -49,6 +52,7 @@ def search(
     batch: int = BATCH,
     live: Sequence[Resource] = (),
     live_share: float = 1.0,
+    quantile: float | None = None,
     log: StrPath | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Callable[[Trial], None] | None = None,
@@ -56,7 +60,9 @@ def search(
     """Return all trials, in batches that the strategy learns from: as many as are asked for, the last batch whole.
 
     What `live` tells of the most promising candidates, this share of each batch by their reward, takes the place of what `resources` of
-    the same names told, which a trial keeps as `predicted`.
+    the same names told, which a trial keeps as `predicted`. The trial of the largest reward is measured in any case, at the end: what was
+    only predicted must not win by the prediction's error. With a `quantile` rewards are of the amounts that candidates stay below with
+    this probability, as far as these have intervals; see `at_quantile`.
 
     What stands in the file `log` is not evaluated again: the strategy, which must be new and of the same seed, is told it, and the search
     goes on behind it; `settings` are what else the file must have been made with. A candidate that comes again is what it was. Raises
@@ -67,8 +73,11 @@ def search(
     if untold := [name for name in reward.targets if name not in names]:
         raise ConfigError(f"{', '.join(untold)} has a target, but no resource tells it", f"told: {', '.join(names) or 'nothing'}")
     own = {"batch": batch, "resources": names, "reward": {"kind": type(reward).__name__, **plain(reward)}}
+    if quantile is not None:
+        own |= {"quantile": quantile}
     if live:
         own |= {"live": [resource.name for resource in live], "live_share": live_share}
+    worth = _Worth(reward, quantile)
     with Log(None if log is None else Path(log), {**own, **(settings or {})}) as kept:
         known = dict(kept.trials)
         whole = set(names)
@@ -102,40 +111,55 @@ def search(
                 if number not in known and tokens in before:
                     keep(replace(before[tokens], number=number))
             new = list(dict.fromkeys(tokens for number, tokens in numbered.items() if number not in known))
-            for trial in _tried(new, quality, resources, reward):
+            for trial in _tried(new, quality, resources, worth):
                 for number, tokens in numbered.items():
                     if tokens == trial.tokens and number not in known:
                         keep(replace(trial, number=number))
             if live:
-                chosen = _promising([known[number] for number in numbered], reward, live_share)
-                found = _amounts(live, [tokens for tokens in chosen if not before[tokens].predicted])
-                for tokens in chosen:
-                    if tokens in found:
-                        remember(_measured(before[tokens], found[tokens], reward))
-                    for number, asked in numbered.items():
-                        if asked == tokens and not known[number].predicted:
-                            keep(replace(before[tokens], number=number))
+                chosen = _promising([known[number] for number in numbered], worth, live_share)
+                for part in (chosen[first : first + _MEASURED_AT_ONCE] for first in range(0, len(chosen), _MEASURED_AT_ONCE)):
+                    found = _amounts(live, [tokens for tokens in part if not before[tokens].predicted])
+                    for tokens in part:
+                        if tokens in found:
+                            remember(_measured(before[tokens], found[tokens], worth))
+                        for number, asked in numbered.items():
+                            if asked == tokens and not known[number].predicted:
+                                keep(replace(before[tokens], number=number))
             told = [known[number] for number in numbered]
             strategy.tell(told)
             done += told
+        while live and (best := best_of(done)) is not None and not best.predicted:
+            if best.tokens not in kept.late:
+                measured = _measured(best, _amounts(live, [best.tokens])[best.tokens], worth)
+                kept.add(replace(measured, late=True))
+            late = kept.late[best.tokens]
+            done = [replace(late, number=trial.number) if trial.tokens == best.tokens else trial for trial in done]
+            if progress is not None:
+                progress(replace(late, number=best.number))
         return tuple(done)
 
 
-def with_best_measured(trials: Sequence[Trial], live: Sequence[Resource], reward: Reward) -> tuple[Trial, ...]:
-    """Return trials of which the one with the largest reward was measured: what was only predicted must not win by the table's error."""
-    found = list(trials)
-    while (best := best_of(found)) is not None and not best.predicted:
-        measured = _measured(best, _amounts(live, [best.tokens])[best.tokens], reward)
-        found = [replace(measured, number=trial.number) if trial.tokens == best.tokens else trial for trial in found]
-    return tuple(found)
+@dataclass(frozen=True)
+class _Worth:
+    """What candidates are worth: a reward of the amounts that they use, or of those that they stay below with a probability."""
+
+    reward: Reward
+    quantile: float | None = None
+
+    def of(self, quality: float, used: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> float:
+        """Return the reward of one candidate."""
+        if self.quantile is not None:
+            averse = {name: at_quantile(used[name], ends, self.quantile) for name, ends in intervals.items()}
+            used = {**used, **{name: float(amount) for name, amount in averse.items()}}
+        return float(self.reward.of(quality, used))
 
 
 def try_one(number: int, tokens: Tokens, quality: Quality, resources: Sequence[Resource], reward: Reward) -> Trial:
     """Return what becomes of one candidate."""
-    return replace(next(_tried([tokens], quality, resources, reward)), number=number)
+    return replace(next(_tried([tokens], quality, resources, _Worth(reward))), number=number)
 
 
-def _tried(candidates: Sequence[Tokens], quality: Quality | Parallel, resources: Sequence[Resource], reward: Reward) -> Iterator[Trial]:
+def _tried(candidates: Sequence[Tokens], quality: Quality | Parallel, resources: Sequence[Resource], worth: _Worth) -> Iterator[Trial]:
     """Yield the trial of each candidate, without its number: those that cannot be measured first, the others as they are evaluated."""
     amounts = _amounts(resources, candidates)
     lost = {tokens: [name for name, amount in used.items() if math.isnan(amount)] for tokens, (used, _) in amounts.items()}
@@ -151,7 +175,7 @@ def _tried(candidates: Sequence[Tokens], quality: Quality | Parallel, resources:
         elif not math.isfinite(value):
             yield Trial(0, tokens, used, None, None, intervals, f"its quality is {value}")
         else:
-            yield Trial(0, tokens, used, value, float(reward.of(value, used)), intervals)
+            yield Trial(0, tokens, used, value, worth.of(value, used, intervals), intervals)
 
 
 def _in_turn(candidates: Sequence[Tokens], quality: Quality) -> Iterator[tuple[Tokens, float | ChildFailed]]:
@@ -181,29 +205,25 @@ def _amounts(resources: Sequence[Resource], asked: Sequence[Tokens]) -> dict[Tok
     }
 
 
-def _promising(trials: Sequence[Trial], reward: Reward, share: float) -> list[Tokens]:
+def _promising(trials: Sequence[Trial], worth: _Worth, share: float) -> list[Tokens]:
     """Return the candidates of the largest rewards by what was predicted of them, this share of those that have one."""
     rewards = {
-        trial.tokens: float(reward.of(trial.quality, {**trial.used, **trial.predicted})) for trial in trials if trial.quality is not None
+        trial.tokens: worth.of(trial.quality, {**trial.used, **trial.predicted}, {} if trial.predicted else trial.intervals)
+        for trial in trials
+        if trial.quality is not None
     }
     return sorted(rewards, key=lambda tokens: -rewards[tokens])[: math.ceil(share * len(rewards))]
 
 
-def _measured(trial: Trial, uses: _Uses, reward: Reward) -> Trial:
+def _measured(trial: Trial, uses: _Uses, worth: _Worth) -> Trial:
     """Return a trial with what was measured in the place of what was predicted."""
     measured, intervals = uses
     predicted = {name: trial.used[name] for name in measured}
     if lost := [name for name, amount in measured.items() if math.isnan(amount)]:
         return replace(trial, predicted=predicted, reward=None, failure=_unmeasured(lost))
-    used = {**trial.used, **measured}
+    used, ends = {**trial.used, **measured}, {**trial.intervals, **intervals}
     assert trial.quality is not None
-    return replace(
-        trial,
-        used=used,
-        intervals={**trial.intervals, **intervals},
-        predicted=predicted,
-        reward=float(reward.of(trial.quality, used)),
-    )
+    return replace(trial, used=used, intervals=ends, predicted=predicted, reward=worth.of(trial.quality, used, ends))
 
 
 def _unmeasured(names: Sequence[str]) -> str:

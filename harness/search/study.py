@@ -20,7 +20,7 @@ from harness.search.front import pareto_front
 from harness.search.live import LiveLatency
 from harness.search.named import reward_named, strategy_named
 from harness.search.resources import Resource, TableLatency
-from harness.search.run import BATCH, Parallel, Quality, search, with_best_measured
+from harness.search.run import BATCH, Parallel, Quality, search
 from harness.search.trial import Trial, best_of
 from harness.tables.least import least
 from harness.tables.listing import blocks_of_space
@@ -45,7 +45,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Study:
-    """What is searched for, and how; see `search`. `live_share` of each batch is measured on the devices, the most promising ones."""
+    """What is searched for, and how; see `search`. `live_share` of each batch is measured on the devices, the most promising ones.
+
+    With a `quantile` a candidate is rewarded by the latency that it stays below with this probability.
+    """
 
     space: Space
     targets: tuple[Target, ...]
@@ -55,6 +58,7 @@ class Study:
     batch: int = BATCH
     live_share: float = 0.0
     seed: int = 0
+    quantile: float | None = None
 
     @property
     def resources(self) -> dict[str, Target]:
@@ -103,6 +107,9 @@ def run_study(
     predicted = [TableLatency(target.table, study.space, name) for name, target in resources.items()]
     for target in study.targets:
         check_reachable(study.space, target)
+        if study.quantile is not None and target.table.calibration is None:
+            what = f"the table of {target.device} predicts without intervals: there is no quantile of them"
+            raise ConfigError(what, "build it with networks to calibrate it by")
     own = {
         "space": hashlib.sha256(repr(study.space).encode()).hexdigest(),
         "strategy": study.strategy,
@@ -125,12 +132,11 @@ def run_study(
             batch=study.batch,
             live=live,
             live_share=study.live_share,
+            quantile=study.quantile,
             log=log,
             settings={**own, **(settings or {})},
             progress=tried,
         )
-        if live:
-            trials = with_best_measured(trials, live, reward)
     drifts = (drift_of(trials, name, target.table) for name, target in resources.items())
     return Searched(
         trials,

@@ -14,7 +14,8 @@ class Trial:
     """A candidate, what it uses (latency and whatever else has a target), its quality and its reward.
 
     Both are None where it has none, as its child diverged or did not fit into memory: `failure` says why. In `intervals` are the 95%
-    intervals of what it uses, as far as there are any. `predicted` is what was expected of it before that was measured.
+    intervals of what it uses, as far as there are any. `predicted` is what was expected of it before that was measured; one that was
+    measured `late`, when the search had come to its end, taught the strategy what was predicted.
     """
 
     number: int
@@ -25,6 +26,7 @@ class Trial:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     failure: str | None = None
     predicted: Mapping[str, float] = field(default_factory=dict)
+    late: bool = False
 
 
 class Strategy(Protocol):

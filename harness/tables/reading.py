@@ -100,6 +100,8 @@ def _value(hint: Any, value: Any, what: str) -> Any:
     if hint is int:
         fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         return _checked(fits, value, what, "a whole number")
+    if hint is bool:
+        return _checked(isinstance(value, bool), value, what, "true or false")
     assert hint is str, hint
     return _checked(isinstance(value, str), value, what, "a text")
 

@@ -39,7 +39,7 @@ def candidate(name: str, seed: int) -> Network:
     return space.network(space.sample(random.Random(seed)))
 
 
-NETWORKS = [*map(zoo, ZOO), candidate("mnasnet", 0), candidate("ofa", 1), candidate("zoph_le", 2)]
+NETWORKS = [*map(zoo, ZOO), candidate("mnasnet", 0), candidate("ofa", 1), candidate("zoph_le_strides", 2)]
 
 
 @pytest.fixture(scope="module", params=NETWORKS, ids=lambda network: network.name.partition("/")[0])

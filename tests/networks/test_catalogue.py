@@ -7,7 +7,7 @@ from harness.networks.catalogue import network_files, recipe_named, space_files,
 
 
 def test_networks_and_spaces_are_told_apart() -> None:
-    assert set(space_files()) == {"mnasnet", "ofa", "zoph_le"}
+    assert set(space_files()) == {"mnasnet", "mnasnet_cifar", "ofa", "zoph_le", "zoph_le_strides"}
     assert len(network_files()) == 16
     assert not set(space_files()) & set(network_files())
     assert recipe_named("lenet_5").network("lenet_5").parameters == 431_080

@@ -31,7 +31,7 @@ def loosened(space: Space, seed: int = 0) -> Controller:
     return controller
 
 
-@pytest.mark.parametrize("name", ["mnasnet", "ofa", "zoph_le"])
+@pytest.mark.parametrize("name", ["mnasnet", "ofa", "zoph_le", "zoph_le_strides"])
 def test_each_token_is_chosen_in_one_step(name: str) -> None:
     space = space_named(name)
     places = [place for step in steps_of(space) for place in range(step.first, step.first + (1 if step.options else step.skips))]

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ConfigError
+from harness.search import isolated
 from harness.search.isolated import Isolated
 from harness.search.run import ChildFailed, Quality
 
@@ -55,6 +57,13 @@ def test_children_share_a_process_that_is_not_this_one() -> None:
         os.kill(int(first), 0)
 
 
+def test_a_process_trains_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolated, "MOST", 2)
+    with Isolated(pid) as quality:
+        first, second, third = (quality(()) for _ in range(3))
+    assert first == second != third
+
+
 def test_a_process_that_cannot_start_is_no_failed_child() -> None:
     with Isolated(dead) as quality, pytest.raises(ConfigError, match="ended while it started"):
         quality(())
@@ -74,6 +83,22 @@ def test_a_process_that_was_killed_while_idle_is_no_failed_child() -> None:
         first = int(quality(()))
         os.kill(first, signal.SIGKILL)
         assert int(quality(())) != first
+
+
+def endless() -> Quality:
+    def quality(_: tuple[int, ...]) -> float:
+        time.sleep(600)
+        return 0.0
+
+    return quality
+
+
+def test_who_interrupts_a_search_does_not_wait_for_a_child() -> None:
+    began = time.monotonic()
+    threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt), Isolated(endless) as quality:
+        quality(())
+    assert time.monotonic() - began < 60
 
 
 def test_the_process_ends_with_a_search_that_is_killed() -> None:

@@ -203,6 +203,7 @@ def test_from_data_to_a_model_that_was_measured(board: Path, monkeypatch: pytest
     assert device["predicted_ms"] == pytest.approx(device["measured_ms"], rel=1)
     assert device["verdict"]
     assert 0 <= told["final"]["test_accuracy"] <= 1
+    assert told["final"]["file_accuracy"] == pytest.approx(told["final"]["test_accuracy"], abs=0.02)
     assert {"best.keras", "best.tflite", "best.json", "front.csv", "search.png"} <= {file.name for file in Path(told["folder"]).iterdir()}
     again = run(board, *asked, *short, "--complete", "--json")
     assert json.loads(again.stdout) == told

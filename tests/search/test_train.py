@@ -12,7 +12,7 @@ from harness.errors import ConfigError
 from harness.search.run import ChildFailed
 from harness.search.train import Trainer, adapted, train
 from harness.training.data import DataSet, data_named, data_of, data_of_batches
-from harness.training.fit import Recipe
+from harness.training.fit import Recipe, Trained, fed
 from tests.search.spaces import small
 
 QUICK = Recipe(epochs=4, batch=16, learning_rate=0.05, flip=False, pad=1)
@@ -66,7 +66,10 @@ def test_a_child_that_diverges_has_failed(data: DataSet, tmp_path: Path) -> None
 def test_images_are_brought_to_the_size_of_the_network(tmp_path: Path) -> None:
     (x_train, y_train), (x_test, y_test) = stripes(100, size=24), stripes(40, size=24, seed=1)
     data = data_of("large", {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
-    assert 0 <= Trainer(small("stages", tmp_path), data, Recipe(epochs=1, batch=16))((0, 0, 0, 0, 0, 0)) <= 1
+    recipe = Recipe(epochs=1, batch=16)
+    shown, _ = next(fed(data.train, data.classes, (16, 16, 3), recipe, seed=0).as_numpy_iterator())
+    assert shown.shape == (16, 16, 16, 3)
+    assert 0 <= Trainer(small("stages", tmp_path), data, recipe)((0, 0, 0, 0, 0, 0)) <= 1
 
 
 def test_data_come_from_a_file_or_a_folder(tmp_path: Path) -> None:
@@ -85,6 +88,17 @@ def test_data_come_from_a_file_or_a_folder(tmp_path: Path) -> None:
     assert sorted(image.tobytes() for image in found.test[0]) == sorted(image.tobytes() for image in made["x_test"][:30])
 
 
+def test_data_that_keras_cannot_load_are_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    def away() -> None:
+        raise Exception("URL fetch failure: no route to host")  # noqa: TRY002 - as Keras does
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", away)
+    with pytest.raises(ConfigError, match="Keras cannot load mnist: URL fetch failure"):
+        data_named("mnist")
+
+
 @pytest.mark.parametrize("batch", [None, 32])
 def test_data_come_from_tensorflow(batch: int | None) -> None:
     import tensorflow as tf
@@ -97,9 +111,9 @@ def test_data_come_from_tensorflow(batch: int | None) -> None:
         data_of_batches("none", parts[0].take(0), parts[1])
 
 
-def test_children_may_be_trained_at_another_resolution(data: DataSet, tmp_path: Path) -> None:
-    small_ones = Trainer(small("stages", tmp_path), data, Recipe(epochs=1, batch=16, resolution=8))
-    assert 0 <= small_ones((0, 0, 0, 0, 0, 0)) <= 1
+def test_children_may_be_trained_at_another_resolution(data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.search.train.fit", lambda model, *_, **__: Trained(model, (float(model.input_shape[1]),), None))
+    assert Trainer(small("stages", tmp_path), data, Recipe(resolution=8))((0, 0, 0, 0, 0, 0)) == 8
     with pytest.raises(ConfigError, match="resolution is 0"):
         Recipe(resolution=0)
 
