@@ -16,7 +16,7 @@ import pytest
 
 from harness.devices.session import Session
 from harness.errors import ConfigError
-from harness.measure import loop, plan, rig
+from harness.measure import loop, rig
 from harness.measure.benchmark import bench
 from harness.measure.equal import equal
 from harness.measure.result import FailedResult, Progress, Result
@@ -25,6 +25,7 @@ from harness.measure.store import Store
 from tests.cli import tiny_models
 from tests.devices.netns import allowed
 from tests.devices.sshd import Sshd, inventory
+from tests.measure.quick import shorten
 from tests.measure.test_store_given import raw
 from tests.models import sigmoids
 
@@ -34,8 +35,7 @@ NAMES = ("first", "second")
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 2)
-    monkeypatch.setattr(plan, "MOST_FLAWED", 1)
+    shorten(monkeypatch)
     monkeypatch.setattr(loop, "ASIDE_S", 0.5)
     monkeypatch.setattr(rig, "LEASE_WAIT_S", 0.5)
     monkeypatch.setattr(rig, "RETURN_LIMIT_S", 0.0)

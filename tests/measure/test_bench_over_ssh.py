@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from harness.measure import plan, rig
+from harness.measure import rig
 from harness.measure.benchmark import bench
 from harness.measure.compare import compare
 from harness.measure.result import FailedResult, Progress, Result
 from harness.measure.store import Store
 from tests.cli import tiny_models
 from tests.devices.sshd import Sshd, inventory
+from tests.measure.quick import shorten
 from tests.models import sigmoids
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 2)
-    monkeypatch.setattr(plan, "MOST_FLAWED", 1)
+    shorten(monkeypatch)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from harness.cli.main import cli
 from harness.devices.inventory import Device
 from harness.devices.session import Session
 from harness.errors import AgentError
-from harness.measure import plan, stats
 from harness.measure import rig as measure_rig
+from harness.measure import stats
 from harness.measure.benchmark import bench
 from harness.measure.doctor import doctor
 from harness.measure.result import Progress, Result
@@ -23,6 +23,7 @@ from harness.measure.store import Store
 from tests.cli import tiny_models
 from tests.devices.netns import allowed
 from tests.devices.sshd import inventory
+from tests.measure.quick import shorten
 from tests.phone.asked import BACK, FIXED, HELD, SET, says, told
 from tests.phone.phone import BIG, LITTLE, Phone
 
@@ -97,8 +98,7 @@ class Bench:
 
 @pytest.fixture
 def benchmark(tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(plan, "LEAST_REPETITIONS", 3)
-    monkeypatch.setattr(plan, "MOST_FLAWED", 1)
+    shorten(monkeypatch, least=3)
     monkeypatch.setattr(measure_rig, "_HELD_DOWN_LIMIT_S", 0.5)
     monkeypatch.setattr(measure_rig, "_COOLING_STEP_S", 0.2)
     return Bench(tmp_path, device)
