@@ -1,6 +1,6 @@
 """Optimal Brain Damage on a small network of MNIST: its saliency beside the true change of the loss, and beside magnitude.
 
-The network reads digits of 14x14 pixels. It is trained, and brought to a minimum of the loss by L-BFGS; then every weight is set to zero
+The network reads digits of 7x7 pixels. It is trained, and brought to a minimum of the loss by L-BFGS; then every weight is set to zero
 by itself, and weights are removed by saliency and by magnitude, without training.
 """
 
@@ -24,6 +24,9 @@ from harness.training.fit import Recipe, accuracy_of, fed, fit
 from harness.training.saved import load_model, save_model
 
 UNITS = 20
+POOLED = 4
+"""So many pixels to a side become one: a network of 1,180 weights is still away from no loss at all."""
+
 ITERATIONS = 2000
 SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 GOAL = 0.95
@@ -34,7 +37,8 @@ Floats = npt.NDArray[np.float64]
 def main() -> None:
     """Train, remove, and compare."""
     options = figures.arguments(__doc__, folder="../shared/data", epochs=40, images=10_000)
-    state = figures.State("brain_damage", options, epochs=str(options.epochs), images=str(options.images))
+    settings = {"epochs": options.epochs, "images": options.images, "units": UNITS, "pooled": POOLED}
+    state = figures.State("brain_damage", options, **{name: str(value) for name, value in settings.items()})
     load_keras()
     data = data_named(str(Path(options.folder) / "mnist.npz"))
     data = replace(data, train=(data.train[0][: options.images], data.train[1][: options.images]))
@@ -66,15 +70,14 @@ def main() -> None:
         next((share for share, loss in zip(SHARES, losses[by], strict=True) if loss > 2 * losses["whole"]), 0.0)
         for by in ("saliency", "magnitude")
     ]
-    best = max(correlations, key=lambda how: correlations[how])
     figures.finish(
         options,
         figure="rank correlation "
         + ", ".join(f"{how} {value:.3f}" for how, value in correlations.items())
         + f"; the loss doubles at {doubled[0]:.0%} of the weights",
         compared=f"the true change of the loss, weight by weight ({losses['count']}); by magnitude it doubles at {doubled[1]:.0%}",
-        goal=f"{GOAL} or more; the loss rises later than with magnitude",
-        met=correlations[best] >= GOAL and later,
+        goal=f"{GOAL} or more by the exact diagonal; the loss rises later than with magnitude",
+        met=correlations["exact"] >= GOAL and later,
         commits=state.commits(),
     )
 
@@ -88,7 +91,7 @@ def small(classes: int) -> Any:
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            layers.AveragePooling2D(2),
+            layers.AveragePooling2D(POOLED),
             layers.Flatten(),
             layers.Dense(UNITS, activation="tanh", name="first"),
             layers.Dense(classes, name="second"),
@@ -154,7 +157,8 @@ def compare(state: figures.State, model: Any, images: npt.NDArray[np.float32], l
 
 def loss(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
     """Return the mean cross-entropy, computed in double precision: most weights change it by less than a float tells."""
-    small_images = images.astype(np.float64).reshape(len(images), 14, 2, 14, 2).mean(axis=(2, 4)).reshape(len(images), -1)
+    side = images.shape[1] // POOLED
+    small_images = images.astype(np.float64).reshape(len(images), side, POOLED, side, POOLED).mean(axis=(2, 4)).reshape(len(images), -1)
     first, second = ([weight.numpy().astype(np.float64) for weight in model.get_layer(name).weights] for name in ("first", "second"))
     logits = np.tanh(small_images @ first[0] + first[1]) @ second[0] + second[1]
     logits -= logits.max(axis=1, keepdims=True)

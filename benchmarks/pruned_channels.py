@@ -11,9 +11,10 @@ At the defaults it takes about 6 hours on two cores; on a GPU more images, epoch
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import figures
-from benchmarks.headline import images, strided
+from benchmarks.headline import SPACE, images, strided
 from harness.measure.stats import student
+from harness.networks.catalogue import space_named
 from harness.networks.keras_build import build_keras
 from harness.networks.layered import network_of_graph
 from harness.networks.network import Network
@@ -32,6 +34,7 @@ from harness.prune.netadapt import Budgets
 from harness.prune.resources import Kind, resource_of
 from harness.prune.structure import Structure
 from harness.prune.study import run_study
+from harness.search.train import adapted as adapted_space
 from harness.tables.layers import LayerTable
 from harness.tables.listing import network_model
 from harness.tables.table import LatencyTable
@@ -47,7 +50,10 @@ KEPT = (1, 2, 3)
 
 SHARE = 0.6
 BATCHES = 20
-SHARES = (0.25, 0.5, 0.75, 1.0, 1.25)
+SHARES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+MULTIPLE = 8
+"""Of widths that latency chooses."""
+
 RECIPE = Recipe(batch=128, learning_rate=0.05, label_smoothing=0.0)
 Floats = npt.NDArray[np.float64]
 
@@ -58,16 +64,23 @@ def main() -> None:
     state = figures.State("pruned_channels", options, images=str(options.images), epochs=str(options.epochs))
     load_keras()
     data = images(state, Path(options.folder), options.images)
-    base = strided(WIDTH, 32, KEPT, data.classes)
+    like = adapted_space(space_named(SPACE), data)
+    base = strided(WIDTH, 32, KEPT, like)
     (state.folder / "base.toml").write_text(base.to_toml())
     path = state.folder / "table.json"
-    if not path.exists():
+    if not state.rows("table"):
         how = ("--layers", "--widths", ",".join(map(str, SHARES)), "--output", str(path))
         state.harness("table", "build", "--network", str(state.folder / "base.toml"), *how)
+        state.add("table")
     table = LayerTable(LatencyTable.load(path))
     for seed in range(options.seeds):
         for width in WIDTHS:
-            arm(state, f"narrower {width:g}", seed, lambda width=width, seed=seed: whole(width, seed, data, options.epochs))
+            arm(
+                state,
+                f"narrower {width:g}",
+                seed,
+                lambda width=width, seed=seed: whole(strided(width, 32, KEPT, like), seed, data, options.epochs),
+            )
         arm(state, "netadapt", seed, lambda seed=seed: adapted(state, base, seed, data, table, options.epochs))
         for kind in ("mult-adds", "latency"):
             arm(state, f"morphnet {kind}", seed, lambda seed=seed, kind=kind: morphed(base, kind, seed, data, table, options.epochs))
@@ -76,7 +89,7 @@ def main() -> None:
 
 
 def arm(state: figures.State, name: str, seed: int, make: Any) -> None:
-    """Train one network unless it was, and keep its accuracy and its file."""
+    """Train one network unless it was, keep its accuracy and its file, and go on in a new process: TensorFlow keeps memory of each."""
     if any((row["name"], row["seed"]) == (name, seed) for row in state.rows("trained")):
         return
     with figures.turn():
@@ -85,6 +98,8 @@ def arm(state: figures.State, name: str, seed: int, make: Any) -> None:
     save_model(model, state.folder / file_of(name, seed))
     mult_adds = structure.graph.costs().mult_adds
     state.add("trained", name=name, seed=seed, accuracy=accuracy, mult_adds=mult_adds, predicted_ms=predicted_ms)
+    given = [argument for argument in sys.argv[1:] if argument != "--restart"]
+    os.execv(sys.executable, [sys.executable, "-m", "benchmarks.pruned_channels", *given])  # noqa: S606 - this command itself
 
 
 def file_of(name: str, seed: int) -> str:
@@ -95,10 +110,9 @@ def file_of(name: str, seed: int) -> str:
 Arm = tuple[Any, float | None, float]
 
 
-def whole(width: float, seed: int, data: DataSet, epochs: int) -> Arm:
-    """Return MobileNetV2 at a width, trained for all epochs."""
-    model = build_keras(strided(width, 32, KEPT, data.classes), seed=seed)
-    return trained(model, None, seed, data, epochs)
+def whole(network: Network, seed: int, data: DataSet, epochs: int) -> Arm:
+    """Return a network, trained for all epochs."""
+    return trained(build_keras(network, seed=seed), None, seed, data, epochs)
 
 
 def adapted(state: figures.State, base: Network, seed: int, data: DataSet, table: LayerTable, epochs: int) -> Arm:
@@ -123,6 +137,8 @@ def adapted(state: figures.State, base: Network, seed: int, data: DataSet, table
     predicted_ms = table.latency(after.channels).of(after.widths)
     steps = len(list((state.folder / f"netadapt-{seed}").glob("step-*.keras")))
     left = epochs * of_epoch - (epochs // 2) * of_epoch - steps * BATCHES
+    if left < 1:
+        sys.exit(f"{epochs} epochs are over after {steps} steps of {BATCHES} batches: give more --epochs")
     accuracy = fit(found.model, data, RECIPE, seed, steps=left, tested=True).test_accuracy
     assert accuracy is not None
     return found.model, predicted_ms, accuracy
@@ -134,11 +150,13 @@ def morphed(base: Network, kind: Kind, seed: int, data: DataSet, table: LayerTab
     structure = Structure(model)
     resource = resource_of(kind, structure.channels, table)
     amount = resource.of(structure.widths)
-    morph = MorphNet(structure, resource, 3.0 / amount)
+    morph = MorphNet(structure, resource, 3.0 / amount, multiple=MULTIPLE if kind == "latency" else 1)
     fit(model, data, replace(RECIPE, epochs=epochs), seed, callbacks=[morph.callback()])
     final = morph.expanded(SHARE * amount)
     after = Structure(final)
-    return trained(final, table.latency(after.channels).of(after.widths), seed, data, epochs)
+    latency = table.latency(after.channels)
+    predicted_ms = latency.of(after.widths) if latency.covers(after.widths) else None  # mult-adds bind widths to no table
+    return trained(final, predicted_ms, seed, data, epochs)
 
 
 def trained(model: Any, predicted_ms: float | None, seed: int, data: DataSet, epochs: int) -> Arm:
@@ -189,31 +207,44 @@ def report(options: figures.Options, state: figures.State) -> None:
             continue
         for by in ("latency", "mult-adds"):
             gain = gains[name, by] = gained(arms, latency_ms, name, by)
-            low, high = interval(gain)
-            said.append(f"{name} at equal {by} {100 * gain.mean():+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})")
+            said.append(f"{name} at equal {by} {points(gain.by_seed)}{gain.bound}")
     print("\n".join(said))
-    off = [row["predicted_ms"] / latency_ms[row["name"], row["seed"]] - 1 for row in rows if row["predicted_ms"] is not None]
-    between = gains["morphnet latency", "latency"] - gains["morphnet mult-adds", "latency"]
+    by_latency = ("netadapt", "morphnet latency")
+    off = [row["predicted_ms"] / latency_ms[row["name"], row["seed"]] - 1 for name in by_latency for row in arms[name]]
+    of_latency, of_mult_adds = (gains[f"morphnet {kind}", "latency"] for kind in ("latency", "mult-adds"))
+    between = of_latency.by_seed - of_mult_adds.by_seed
     asked = (("netadapt", "latency"), ("morphnet latency", "latency"), ("morphnet mult-adds", "mult-adds"))
-    better = all(interval(gains[one])[0] > 0 for one in asked) and interval(between)[0] > 0
+    better = all(interval(gains[one].by_seed)[0] > 0 and "at most" not in gains[one].bound for one in asked) and interval(between)[0] > 0
     figures.finish(
         options,
         figure="; ".join(said) + f"; predicted latency off by {np.abs(off).mean():.1%} on average, at most {np.abs(off).max():.1%}",
         compared=f"MobileNetV2 at widths {', '.join(f'{width:g}' for width in WIDTHS)}, {options.images} images, {options.epochs} epochs, "
-        f"{options.seeds} seeds; latency over mult-adds as MorphNet's resource {100 * between.mean():+.2f} points",
+        f"{options.seeds} seeds; latency over mult-adds as MorphNet's resource {points(between)} at equal latency"
+        f"{of_latency.bound}{of_mult_adds.bound}",
         goal="higher accuracy at equal latency, by latency more than by mult-adds; predicted within 5%",
         met=bool(better and np.abs(off).max() <= 0.05),
         commits=state.commits(),
     )
 
 
-def gained(arms: Mapping[str, list[dict[str, Any]]], latency_ms: Mapping[tuple[str, int], float], name: str, by: str) -> Floats:
-    """Return how much more accurate an arm is, seed by seed, than a narrower network with as much of the resource, by interpolation."""
+@dataclass(frozen=True)
+class Gain:
+    """How much more accurate an arm is, seed by seed, and whether that is a bound."""
+
+    by_seed: Floats
+    bound: str
+
+
+def gained(arms: Mapping[str, list[dict[str, Any]]], latency_ms: Mapping[tuple[str, int], float], name: str, by: str) -> Gain:
+    """Return how much more accurate an arm is than a narrower network with as much of the resource, by interpolation.
+
+    One with less than the narrowest has gained at least as much as over that, one with more than the widest at most.
+    """
 
     def amount(row: dict[str, Any]) -> float:
         return float(latency_ms[row["name"], row["seed"]] if by == "latency" else row["mult_adds"])
 
-    found = []
+    found, bounds = [], set()
     for row in arms[name]:
         sweep = sorted(
             (amount(other), other["accuracy"])
@@ -223,10 +254,15 @@ def gained(arms: Mapping[str, list[dict[str, Any]]], latency_ms: Mapping[tuple[s
             if other["seed"] == row["seed"]
         )
         amounts, accuracies = zip(*sweep, strict=True)
-        if not amounts[0] <= amount(row) <= amounts[-1]:
-            sys.exit(f"{name} has {amount(row):.4g}, outside of the narrower networks' {amounts[0]:.4g} to {amounts[-1]:.4g}")
+        bounds |= {"at least"} if amount(row) < amounts[0] else {"at most"} if amount(row) > amounts[-1] else set()
         found.append(row["accuracy"] - float(np.interp(np.log(amount(row)), np.log(amounts), accuracies)))
-    return np.array(found)
+    return Gain(np.array(found), f" ({' and '.join(sorted(bounds))})" if bounds else "")
+
+
+def points(gains: Floats) -> str:
+    """Return the mean over seeds with its interval, in points."""
+    low, high = interval(gains)
+    return f"{100 * gains.mean():+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
 
 
 def interval(gains: Floats) -> tuple[float, float]:

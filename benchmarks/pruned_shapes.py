@@ -5,6 +5,8 @@ What goes into the last softmax is compared, relative to the largest of it: prob
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ GOAL = 1e-5
 def main() -> None:
     """Compare what is missing of the zoo."""
     options = figures.arguments(__doc__, seeds=3)
-    state = figures.State("pruned_shapes", options, seeds=str(options.seeds))
+    state = figures.State("pruned_shapes", options, seeds=str(options.seeds), compared="logits")
     load_keras()
     from keras import layers
 
@@ -47,7 +49,10 @@ def main() -> None:
                 kept[number] = dice.random(width) < KEPT
                 kept[number][dice.integers(width)] = True
             first, second = (logits_of(one, images) for one in (structure.shrunk(kept), structure.masked(kept)))
-            worst = max(worst, float(np.abs(first - second).max() / np.abs(second).max()))
+            off = float(np.abs(first - second).max() / np.abs(second).max())
+            if not math.isfinite(off):
+                sys.exit(f"{name}: its logits are no numbers")
+            worst = max(worst, off)
         state.add("network", name=name, groups=len(structure.groups), worst=worst, whole=len(structure.whole))
     rows = state.rows("network")
     figures.table(

@@ -24,17 +24,16 @@ def main() -> None:
     space, generator = space_named(options.space), random.Random(0)
     resource, reward = TableLatency(table_of(space, generator), space), Weighted({"latency_ms": T_MS})
 
-    def batch_s() -> tuple[float, float]:
-        first, second = (np.array([space.sample(generator) for _ in range(BATCH)]) for _ in range(2))
+    def speed(rewarding: bool) -> float:
+        tokens = np.array([space.sample(generator) for _ in range(BATCH)])
         qualities = np.array([generator.random() for _ in range(BATCH)])
-        predicted_s = figures.taken(lambda: resource.of(first))
-        return figures.taken(lambda: reward.of(qualities, {resource.name: resource.of(second).values})), predicted_s
+        if rewarding:
+            return BATCH / figures.taken(lambda: reward.of(qualities, {resource.name: resource.of(tokens).values}))
+        return BATCH / figures.taken(lambda: resource.of(tokens))
 
     with figures.turn():
-        batch_s()  # fills what is remembered
-        rewarded, predicted = zip(
-            *((BATCH / whole, BATCH / alone) for whole, alone in (batch_s() for _ in range(options.count))), strict=True
-        )
+        speed(True)  # fills what is remembered
+        rewarded, predicted = zip(*((speed(True), speed(False)) for _ in range(options.count)), strict=True)
     ours, theirs = statistics.median(rewarded), statistics.median(predicted)
     figures.table(
         ("candidates per second", "median", "least", "goal"),

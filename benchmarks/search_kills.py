@@ -1,7 +1,8 @@
 """Searches killed at random moments and started again, beside undisturbed ones.
 
-One takes qualities from a file and latencies from a table: it must end with the same trials, byte by byte. The other measures every
-candidate on this machine: no trial may be lost, and none measured twice.
+Two take qualities from a file and latencies from a table, one by evolution and one by MnasNet's controller: they must end with the same
+trials, byte by byte. The third measures every candidate on this machine: no trial may be lost, none measured twice, and its candidates,
+which are random ones so far, must be those of the undisturbed one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ type = "mbconv"
 expansion = 3
 activation = "relu"
 """
-TRIALS = {"recorded": 2000, "live": 48}
+SEARCHES = {"recorded": ("evolution", 2000), "controlled": ("mnasnet", 640), "live": ("evolution", 48)}
+"""The strategy and the number of trials of each kind."""
+
 TARGET_MS = 1.0
 
 
@@ -45,7 +48,7 @@ def main() -> None:
     options = figures.arguments(__doc__, count=20)
     state = figures.State("search_kills", options, count=str(options.count))
     table = prepared(state)
-    for kind in TRIALS:
+    for kind in SEARCHES:
         if not state.rows(f"{kind} undisturbed"):
             with figures.turn():
                 took_s = figures.taken(started(state.folder, kind, "undisturbed", table).wait)
@@ -73,17 +76,18 @@ def main() -> None:
             if started(state.folder, kind, "killed", table).wait() != 0:
                 sys.exit(f"a search failed: see {state.folder}")
         judge(state, kind)
-    lost, twice, other = (int(sum(state.column("judged", name))) for name in ("lost", "twice", "other"))
+    counted = {kind: [row for row in state.rows("judged") if row["search"] == kind] for kind in SEARCHES}
+    lost, twice, other = (sum(int(row[what]) for rows in counted.values() for row in rows) for what in ("lost", "twice", "other"))
     figures.table(
-        ("search", "kills", "trials", "other than undisturbed", "lost", "measured twice"),
+        ("search", "strategy", "trials", "kills", "ended", "other than undisturbed", "lost", "measured twice"),
         [
-            ("recorded quality, table", options.count, TRIALS["recorded"], other, "", ""),
-            ("every candidate measured", options.count, TRIALS["live"], "", lost, twice),
+            (kind, *SEARCHES[kind], options.count, len(rows), *(sum(int(row[what]) for row in rows) for what in ("other", "lost", "twice")))
+            for kind, rows in counted.items()
         ],
     )
     figures.finish(
         options,
-        figure=f"{options.count} kills each: {other} logs differ, {lost} trials lost, {twice} measured twice",
+        figure=f"{options.count} kills of each of {len(SEARCHES)}: {other} logs differ, {lost} trials lost, {twice} measured twice",
         compared="undisturbed searches",
         goal="the same trials; 0 lost, 0 measured twice",
         met=not (other or lost or twice),
@@ -93,14 +97,14 @@ def main() -> None:
 
 def judge(state: figures.State, kind: str) -> None:
     """Keep how a search that was killed and has ended differs from the undisturbed one."""
-    logs = [(state.folder / f"{kind} {how}" / "trials.jsonl").read_text().splitlines() for how in ("undisturbed", "killed")]
-    if kind == "recorded":
-        state.add("judged", lost=0, twice=0, other=int(logs[0] != logs[1]))
+    whole, killed = ((state.folder / f"{kind} {how}" / "trials.jsonl").read_text().splitlines() for how in ("undisturbed", "killed"))
+    if kind != "live":
+        state.add("judged", search=kind, lost=0, twice=0, other=int(whole != killed))
         return
-    numbers = {json.loads(line)["number"] for line in logs[1][1:]}
-    state.add(
-        "judged", lost=len(set(range(TRIALS[kind])) - numbers), twice=measured_twice(state.folder / f"{kind} killed results"), other=0
-    )
+    trials, wanted = ({one["number"]: one for one in map(json.loads, lines[1:])} for lines in (killed, whole))
+    lost = [number for number in wanted if not trials.get(number, {}).get("predicted")]
+    other = any(trials[number]["tokens"] != one["tokens"] for number, one in wanted.items() if number in trials)
+    state.add("judged", search=kind, lost=len(lost), twice=measured_twice(state.folder / f"{kind} killed results"), other=int(other))
 
 
 def prepared(state: figures.State) -> Path:
@@ -135,9 +139,9 @@ def started(folder: Path, kind: str, how: str, table: Path) -> subprocess.Popen[
         "--target-ms",
         str(TARGET_MS),
         "--strategy",
-        "evolution",
+        SEARCHES[kind][0],
         "--trials",
-        str(TRIALS[kind]),
+        str(SEARCHES[kind][1]),
         "--output",
         str(folder / f"{kind} {how}"),
     ]
