@@ -97,7 +97,7 @@ def _exact(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray[np.i
             return tf.linalg.diag_part(tf.reshape(outer.jacobian(slope, value), [size, size]))
 
         total = np.zeros(size)
-        for shown, told in _batches(images, labels, size * _values(model)):
+        for shown, told in _batches(images, labels, _MOST_HELD / (size * _values(model))):
             total += len(shown) / len(images) * diagonal(tf.constant(shown), tf.constant(told)).numpy()
         found[path] = total.reshape(kernel.shape)
     return found
@@ -121,7 +121,9 @@ def _gauss_newton(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArr
         return [tf.reduce_sum(slopes**2, axis=0) for slopes in tape.jacobian(weighted, values)]
 
     sums = [np.zeros(value.shape) for value in values]
-    for shown, _ in _batches(images, labels, sum(total.size for total in sums)):
+    # Each image is a row of the Jacobian, and every row is computed with all images.
+    most = min(_MOST_HELD / sum(total.size for total in sums), math.sqrt(_MOST_HELD / _values(model)))
+    for shown, _ in _batches(images, labels, most):
         for which in range(model.output_shape[-1]):
             parts = summed(tf.constant(shown), tf.constant(which))
             sums = [total + part.numpy() for total, part in zip(sums, parts, strict=True)]
@@ -146,7 +148,8 @@ def _hutchinson(model: Any, images: npt.NDArray[np.float32], labels: npt.NDArray
     generator = np.random.default_rng(0)
     sums = [np.zeros(value.shape) for value in values]
     batches = [
-        (tf.constant(shown), tf.constant(told), len(shown) / len(images)) for shown, told in _batches(images, labels, _values(model))
+        (tf.constant(shown), tf.constant(told), len(shown) / len(images))
+        for shown, told in _batches(images, labels, _MOST_HELD / _values(model))
     ]
     for _ in range(PROBES):
         signs = [tf.constant(generator.choice((-1.0, 1.0), value.shape), tf.float32) for value in values]
@@ -165,10 +168,10 @@ def _values(model: Any) -> int:
 
 
 def _batches(
-    images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], of_image: int
+    images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], most: float
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-    """Yield images with their labels, as many at a time as may be held where each takes so many numbers."""
-    at_a_time = max(1, min(len(images), _MOST_HELD // of_image))
+    """Yield images with their labels, so many at a time at most, and one at least."""
+    at_a_time = max(1, min(len(images), int(most)))
     for start in range(0, len(images), at_a_time):
         yield images[start : start + at_a_time], labels[start : start + at_a_time]
 
