@@ -168,14 +168,19 @@ def search(
 
     found = load_inventory(inventory)
     hosts = None if ray == "local" else ray
-    if hosts is not None and not devices:
+    if hosts is None:
+        names = tuple(device.name for device in found.select(devices))
+    elif not devices:
         raise click.UsageError("Name the devices that hosts of the cluster have by --device.")
-    names = devices if hosts is not None else tuple(device.name for device in found.select(devices))
-    if hosts is not None and (live_share or (data is not None and final_epochs)):
+    else:
+        from harness.search.on_ray import join
         from harness.search.ray_devices import Host
 
-        for name in names:
-            Host(name, hosts)
+        names = devices
+        join(hosts)
+        if live_share or (data is not None and final_epochs):
+            for name in names:
+                Host(name, hosts)  # one that no host has is told before anything is trained
     for given, count in (("--target-ms", len(targets_ms)), ("--table", len(tables))):
         if count not in (0, len(names)) and (given == "--table" or count > 1):
             raise click.UsageError(f"{given} is given {count} times for {len(names)} devices.")

@@ -66,14 +66,15 @@ def run_study(
     The same study goes on from there. Raises ConfigError for a target that cannot be reached, a table that lacks layers, data that do not
     fit the model, and a folder of another study, and TrainingFailed where training diverges.
     """
+    structure = Structure(model)
     settings = {
-        "model": [name, structure_hash(Structure(model))],
+        "model": [name, structure_hash(structure)],
         "asked": plain(asked),
         "data": [data.name, data.sha256],
         "recipe": plain(recipe),
         "table": None if table is None else origin_hash(table),
     }
-    _check(model, asked, table)
+    _check(structure, asked, table)
     with LineLog(folder / LOG, settings, "pruning") as log:
         work = _Work(asked, data, recipe, folder, log, tell)
         dense = work.dense(model, trained)
@@ -88,13 +89,12 @@ def run_study(
         return Pruned(dense, found, work.sensitivities)
 
 
-def _check(model: Any, asked: Asked, table: LayerTable | None) -> None:
+def _check(structure: Structure, asked: Asked, table: LayerTable | None) -> None:
     """Raise ConfigError for what cannot be, before anything is trained."""
     if asked.method == "obd" and asked.hessian == "exact":
-        check_exact(model)
+        check_exact(structure.model)
     if asked.method in UNSTRUCTURED:
         return
-    structure = Structure(model)
     resource = resource_of(asked.resource, structure.channels, table)
     if asked.method == "morphnet":
         norms_of(structure)

@@ -25,9 +25,7 @@ _quality: Quality | None = None
 
 
 class Isolated:
-    """A quality in another process, started anew after each that was killed and after `MOST` calls. To be used in a `with`, at whose end it
-    ends.
-    """
+    """A quality in another process, anew after each that was killed and after `MOST` calls. To be used in a `with`: it ends there."""
 
     def __init__(self, make: Callable[[], Quality]) -> None:
         """Take what makes the quality there; it must be picklable."""

@@ -33,7 +33,6 @@ class LayerTable:
 
     def __init__(self, table: LatencyTable) -> None:
         self.table = table
-        self._measured = {alike(row.block, row.inputs) for row in table.rows if row.block is not None}
         self._known: dict[Alike, tuple[ChannelLatency, ...]] = {}
 
     def latency(self, channels: Channels) -> LayerLatency:
@@ -57,8 +56,7 @@ class LayerTable:
                     fixed_ms[position] = self.table.predictor.block_ms(key)
             else:
                 if kind not in self._known:
-                    measured = kind in self._measured
-                    self._known[kind] = ChannelLatency.patches(self.table, block, inputs) if measured else ()
+                    self._known[kind] = ChannelLatency.patches(self.table, block, inputs)
                 patches = tuple(one for one in self._known[kind] if _holds_fixed(one, reads, makes))
                 if patches:
                     layers.append((position, patches, reads, makes))
@@ -87,12 +85,11 @@ class LayerLatency:
             around = _around(patches, sides, widths)
             for shares, (low, high) in zip(sides, around.ranges, strict=True):
                 fixed = shares.get(FIXED, 0)
-                for number in shares:
-                    if number != FIXED:
-                        # Of a concatenation each group has its part: all of them together must lie within.
-                        part = widths[number] / (width_among(shares, widths) - fixed)
-                        self._lows[number] = max(self._lows[number], math.ceil(part * (low - fixed)))
-                        self._highs[number] = min(self._highs[number], math.floor(part * (high - fixed)))
+                whole = width_among(shares, widths) - fixed
+                for number in set(shares) - {FIXED}:
+                    # Of a concatenation each group has its part: all of them together must lie within.
+                    self._lows[number] = max(self._lows[number], -(-widths[number] * (low - fixed) // whole))
+                    self._highs[number] = min(self._highs[number], widths[number] * (high - fixed) // whole)
 
     def of(self, widths: Sequence[int]) -> float:
         """Return the latency in ms; raises ConfigError for a width outside of what was measured."""

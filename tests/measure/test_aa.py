@@ -18,7 +18,6 @@ from harness.measure.result import AAReport, Progress, Result
 from harness.measure.stats import ratio_of_pairs
 from harness.measure.store import Store
 from tests.cli import tiny_models
-from tests.measure.quick import shorten
 from tests.models import sigmoids
 
 LEAST = 3
@@ -38,8 +37,6 @@ class Ran:
 def no_repeats() -> Iterator[None]:
     """Let processes stand that something disturbed: on a busy machine most would be taken again, and again."""
     with pytest.MonkeyPatch.context() as patch:
-        shorten(patch)
-        patch.setattr(plan, "COMPARE_EXCHANGE_NS", 100_000_000)  # some samples of each must be undisturbed
         patch.setattr(plan, "MOST_FLAWED", 0)
         yield
 
