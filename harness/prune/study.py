@@ -31,14 +31,16 @@ from harness.prune.saliency import check_exact, least_salient, saliencies
 from harness.prune.structure import Structure
 from harness.tables.layers import LayerTable
 from harness.tables.reading import plain, read
+from harness.training.backend import load_keras
 from harness.training.data import DataSet
 from harness.training.fit import Recipe, accuracy_of, fed, fit
+from harness.training.isolated import Isolated
 from harness.training.saved import load_model, save_model
 
 EXAMPLES = 1000
 """Images by which the Hessian's diagonal is estimated."""
 
-LOG, DENSE, PRUNED = "steps.jsonl", "dense.keras", "pruned.keras"
+LOG, DENSE, CUT, PRUNED = "steps.jsonl", "dense.keras", "cut.keras", "pruned.keras"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +161,6 @@ class _Work:
         if steps:
             model = load_model(self._folder / _step(len(steps) - 1))
 
-        def train(current: Any, step: int) -> float:
-            found = fit(current, self._data, self._recipe, asked.seed + step, steps=asked.batches)
-            return found.accuracies[-1]
-
         def cut(one: Cut) -> None:
             self._note("cut", **plain(one))
             self._tell(Told(f"step {one.step + 1}", 0, 0, f"{one.group} to {one.width}: accuracy {one.accuracy:.4f}"))
@@ -171,18 +169,27 @@ class _Work:
             save_model(current, self._folder / _step(number))
             self._note("step", number=number)
 
-        found = adapt(
-            model,
-            lambda structure: resource_of(asked.resource, structure.channels, table),
-            asked.target,
-            train,
-            asked.budgets,
-            known=[read(Cut, line, "a cut") for line in self._lines("cut")],
-            cut=cut,
-            stepped=stepped,
-            start=start,
-            first=len(steps),
-        )
+        draft = self._folder / CUT
+        with Isolated(partial(_trainer, self._data, self._recipe, asked)) as trained:
+
+            def train(current: Any, step: int) -> float:
+                accuracy = trained((save_model(current, draft), step))
+                current.load_weights(draft)
+                return accuracy
+
+            found = adapt(
+                model,
+                lambda structure: resource_of(asked.resource, structure.channels, table),
+                asked.target,
+                train,
+                asked.budgets,
+                known=[read(Cut, line, "a cut") for line in self._lines("cut")],
+                cut=cut,
+                stepped=stepped,
+                start=start,
+                first=len(steps),
+            )
+        draft.unlink(missing_ok=True)
         return self._final(found)
 
     def morphnet(self, model: Any, table: LayerTable | None) -> Any:
@@ -262,6 +269,20 @@ class _Work:
     def _note(self, kind: str, **told: Any) -> None:
         self._log.append({kind: told})
         self._log.lines.append({kind: told})
+
+
+def _trainer(data: DataSet, recipe: Recipe, asked: Asked) -> Callable[[tuple[Path, int]], float]:
+    """Return what trains the model of a file for a step of NetAdapt, in place, and returns its accuracy."""
+    load_keras()
+
+    def train(given: tuple[Path, int]) -> float:
+        path, step = given
+        model = load_model(path)
+        accuracy = fit(model, data, recipe, asked.seed + step, steps=asked.batches).accuracies[-1]
+        save_model(model, path)
+        return accuracy
+
+    return train
 
 
 def _round(number: int) -> str:

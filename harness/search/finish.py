@@ -20,7 +20,6 @@ from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress
 from harness.networks.network import Network
 from harness.networks.space import Space
-from harness.search.isolated import Isolated
 from harness.search.run import Parallel, Quality
 from harness.search.study import Searched, Study, Target
 from harness.search.train import Trainer, train
@@ -30,6 +29,7 @@ from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet
 from harness.training.file_accuracy import accuracy_of_file
 from harness.training.fit import Recipe, fed
+from harness.training.isolated import Isolated
 from harness.training.saved import load_model, save_model
 
 KERAS, TFLITE, REPORT = "best.keras", "best.tflite", "best.json"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, TrainingFailed
 from harness.networks.space import Tokens
-from harness.search.run import ChildFailed, Quality
+from harness.search.run import Quality
+from harness.training.isolated import MOST
 
 LOOKED_AFTER_S = 30.0
 """How long a task is waited for before its host is looked after."""
@@ -91,9 +92,9 @@ class OnRay:
         self._needs = {"CPU": cpus, "GPU": gpus}
         self._check()
         self._key, self._make = uuid4().hex, [ray.put(make)]  # in a list: a task that has made its quality fetches it no more
-        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_evaluated)
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=MOST)(_evaluated)
 
-    def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | ChildFailed]]:
+    def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | TrainingFailed]]:
         """Yield each candidate with its quality, or why it has none, as soon as it is known."""
         ray = load_ray()
         waiting = {self._task.remote(self._key, self._make, tokens): (tokens, 1) for tokens in candidates}
@@ -110,11 +111,11 @@ class OnRay:
                 if tries:
                     waiting[self._task.remote(self._key, self._make, tokens)] = (tokens, tries - 1)
                     continue
-                yield tokens, ChildFailed("its host was lost, twice", "are the cluster's hosts well?")
+                yield tokens, TrainingFailed("its host was lost, twice", "are the cluster's hosts well?")
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
-                yield tokens, ChildFailed("its process was killed, as happens where memory runs out", "a smaller batch may fit")
+                yield tokens, TrainingFailed("its process was killed, as happens where memory runs out", "a smaller batch may fit")
             else:
-                yield tokens, value if failure is None else ChildFailed(failure)
+                yield tokens, value if failure is None else TrainingFailed(failure)
 
     def _check(self) -> None:
         """Raise ConfigError where no host that is there has all that a task takes: it would wait for ever."""
@@ -135,5 +136,5 @@ def _evaluated(key: str, make: list[Any], tokens: Tokens) -> tuple[float, str | 
         _qualities[key] = load_ray().get(make[0])()
     try:
         return float(_qualities[key](tokens)), None
-    except ChildFailed as error:
+    except TrainingFailed as error:
         return 0.0, str(error)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from harness.errors import ConfigError, HarnessError
+from harness.errors import ConfigError, TrainingFailed
 from harness.files import StrPath
 from harness.networks.space import Tokens
 from harness.rewards import Reward, at_quantile
@@ -20,7 +20,7 @@ from harness.search.trial import Strategy, Trial, best_of
 from harness.tables.reading import plain
 
 Quality = Callable[[Tokens], float]
-"""Returns how good a candidate is, such as its accuracy from 0 to 1; raises ChildFailed where it has no quality."""
+"""Returns how good a candidate is, such as its accuracy from 0 to 1; raises TrainingFailed where it has none, which is an outcome too."""
 
 BATCH = 16
 _MEASURED_AT_ONCE = 8
@@ -30,15 +30,11 @@ _Uses = tuple[dict[str, float], dict[str, tuple[float, float]]]
 """What a candidate uses, and the intervals of that."""
 
 
-class ChildFailed(HarnessError):
-    """A candidate that has no quality: its training diverged, or it did not fit into memory. It is recorded, and the search goes on."""
-
-
 @runtime_checkable
 class Parallel(Protocol):
     """A source of quality that evaluates several candidates at once."""
 
-    def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | ChildFailed]]:
+    def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | TrainingFailed]]:
         """Yield each candidate with its quality, or why it has none, as soon as it is known."""
 
 
@@ -170,7 +166,7 @@ def _tried(candidates: Sequence[Tokens], quality: Quality | Parallel, resources:
     rest = [tokens for tokens in amounts if not lost[tokens]]
     for tokens, value in quality.each(rest) if isinstance(quality, Parallel) else _in_turn(rest, quality):
         used, intervals = amounts[tokens]
-        if isinstance(value, ChildFailed):
+        if isinstance(value, TrainingFailed):
             yield Trial(0, tokens, used, None, None, intervals, str(value))
         elif not math.isfinite(value):
             yield Trial(0, tokens, used, None, None, intervals, f"its quality is {value}")
@@ -178,11 +174,11 @@ def _tried(candidates: Sequence[Tokens], quality: Quality | Parallel, resources:
             yield Trial(0, tokens, used, value, worth.of(value, used, intervals), intervals)
 
 
-def _in_turn(candidates: Sequence[Tokens], quality: Quality) -> Iterator[tuple[Tokens, float | ChildFailed]]:
+def _in_turn(candidates: Sequence[Tokens], quality: Quality) -> Iterator[tuple[Tokens, float | TrainingFailed]]:
     for tokens in candidates:
         try:
             yield tokens, float(quality(tokens))
-        except ChildFailed as error:
+        except TrainingFailed as error:
             yield tokens, error
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.errors import ConfigError, TrainingFailed
+from harness.errors import ConfigError
 from harness.networks.blocks import DenseLayer
 from harness.networks.network import Network
 from harness.networks.space import Space, Tokens
-from harness.search.run import ChildFailed
 from harness.training.data import DataSet
 from harness.training.fit import Recipe, Trained, fit
 
@@ -25,14 +24,11 @@ class Trainer:
         self._seed = seed
 
     def __call__(self, tokens: Tokens) -> float:
-        """Return the best accuracy of the last epochs; raises ChildFailed where training diverges or does not fit into memory."""
+        """Return the best accuracy of the last epochs; raises TrainingFailed where training diverges or does not fit into memory."""
         network = self._space.network(tokens)
         if self._recipe.resolution is not None:
             network = replace(network, input=(self._recipe.resolution, self._recipe.resolution, network.input[-1]))
-        try:
-            found = train(network, self._data, self._recipe, self._seed)
-        except TrainingFailed as error:
-            raise ChildFailed(error.message, error.hint) from None
+        found = train(network, self._data, self._recipe, self._seed)
         return max(found.accuracies[-self._recipe.last :])
 
 

@@ -20,4 +20,4 @@ def load_keras() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.get_logger().setLevel("ERROR")  # it warns of every function that is traced anew, and each candidate has its own
     if keras.backend.backend() != "tensorflow":
-        raise ConfigError(f"Keras runs on {keras.backend.backend()}", "searches need TensorFlow: set KERAS_BACKEND=tensorflow")
+        raise ConfigError(f"Keras runs on {keras.backend.backend()}", "training needs TensorFlow: set KERAS_BACKEND=tensorflow")

@@ -1,4 +1,4 @@
-"""`harness prune` from data to a measured model, on a real board: an SSH server with a lease of its own on this machine."""
+"""`harness prune` from data to a measured model, on a real board (an SSH server on this machine), and its errors."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ from tests.devices.netns import allowed
 from tests.devices.sshd import Sshd, inventory
 from tests.prune.images import stripes
 
-pytestmark = [
-    pytest.mark.usefixtures("keras"),
-    pytest.mark.skipif(not allowed(), reason="a board with a /tmp of its own takes root: these tests run where root runs them"),
-]
+pytestmark = pytest.mark.usefixtures("keras")
+on_a_board = pytest.mark.skipif(not allowed(), reason="a board with a /tmp of its own takes root: these tests run where root runs them")
 
 SMALL = """
 name = "small"
@@ -44,21 +42,31 @@ norm_momentum = 0.9
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give a folder with an inventory of one board, data and a model, to work in."""
+    """Give a folder with an inventory of a board that nobody reaches, data and a model, to work in."""
     folder = tmp_path_factory.mktemp("prune")
-    boards = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    board = Sshd(boards / "board", own_tmp=True)
-    (folder / "devices.toml").write_text(inventory(replace(board.device, runtime="ai-edge-litert", python=sys.executable)))
+    (folder / "devices.toml").write_text('default = "pi4"\n[devices.pi4]\ntransport = "ssh"\nhost = "pi4.invalid"\n')
     (x_train, y_train), (x_test, y_test) = stripes(600, 0), stripes(200, 1)
     np.savez(folder / "stripes.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     (folder / "small.toml").write_text(SMALL)
     with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture
+def with_board(place: Path) -> Iterator[Path]:
+    """Give the same folder with an inventory of a board that is there."""
+    boards = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    board = Sshd(boards / "board", own_tmp=True)
+    known = (place / "devices.toml").read_text()
+    (place / "devices.toml").write_text(inventory(replace(board.device, runtime="ai-edge-litert", python=sys.executable)))
+    with pytest.MonkeyPatch.context() as patch:
         for name, count in (("WARM_PASSES", 3), ("COLD_PASSES", 1), ("NETWORK_PASSES", 3), ("CALIBRATION", 4), ("HELD_OUT", 0)):
             patch.setattr(building, name, count)
         patch.setattr(wholes, "NETWORK_PASSES", 3)
-        patch.chdir(folder)
-        yield folder
+        yield place
     board.stop()
+    (place / "devices.toml").write_text(known)
     shutil.rmtree(boards)
 
 
@@ -72,7 +80,8 @@ def report(folder: Path) -> Outcome:
     return read(Outcome, json.loads((folder / "report.json").read_text()), "the report")
 
 
-def test_channels_are_cut_down_to_a_latency_that_is_then_measured(place: Path) -> None:
+@on_a_board
+def test_channels_are_cut_down_to_a_latency_that_is_then_measured(with_board: Path) -> None:
     options = (
         "small.toml",
         "--method",
@@ -93,7 +102,7 @@ def test_channels_are_cut_down_to_a_latency_that_is_then_measured(place: Path) -
     assert "add --complete to measure the model's layers" in refused.stderr
     found = run(*options, "--complete", "--widths", "0.5,1", "--json")
     assert found.exit_code == 0, found.stderr
-    folder = place / json.loads(found.stdout)["folder"]
+    folder = with_board / json.loads(found.stdout)["folder"]
     told = report(folder)
     assert told.after.predicted_ms is not None
     assert told.before.predicted_ms is not None

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from harness.tables.layers import LayerTable, layers_at_widths
 from harness.tables.reading import read
 from harness.training import fit as fitting
 from harness.training.data import DataSet
+from harness.training.isolated import Isolated
 from harness.training.saved import load_model
 from tests.prune.images import QUICK, convolutional, data, dense
 from tests.tables import given
@@ -69,24 +71,26 @@ def of_magnitude(images: DataSet, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 @pytest.mark.parametrize(
-    ("asked", "make"),
-    [(replace(MAGNITUDE, keep=0.1), dense), (OBD, dense), (NETADAPT, convolutional), (MORPHNET, convolutional)],
+    ("asked", "make", "every"),
+    [(replace(MAGNITUDE, keep=0.1), dense, 3), (OBD, dense, 3), (NETADAPT, convolutional, 5), (MORPHNET, convolutional, 3)],
     ids=["magnitude", "obd", "netadapt", "morphnet"],
 )
 def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
-    asked: Asked, make: Callable[[], Any], images: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: Asked, make: Callable[[], Any], every: int, images: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = study(asked, images, tmp_path / "whole", make=make)
-    fitted, trained = fitting.fit, 0
+    trained = 0
 
-    def cut(*arguments: Any, **named: Any) -> Any:
+    def cut(training: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         nonlocal trained
         trained += 1
-        if trained % 3 == 0:
+        if trained % every == 0:
             raise KeyboardInterrupt
-        return fitted(*arguments, **named)
+        return training(*arguments, **named)
 
-    monkeypatch.setattr("harness.prune.study.fit", cut)
+    monkeypatch.setattr("harness.prune.study.fit", partial(cut, fitting.fit))
+    called = Isolated.__call__
+    monkeypatch.setattr(Isolated, "__call__", lambda trainer, given: cut(called, trainer, given))
     for _ in range(20):
         try:
             found = study(asked, images, tmp_path / "cut", make=make)

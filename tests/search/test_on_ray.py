@@ -21,14 +21,14 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.main import cli
-from harness.errors import ConfigError
+from harness.errors import ConfigError, TrainingFailed
 from harness.measure.store import Store
 from harness.networks.space import Tokens
 from harness.rewards import Weighted
 from harness.search.on_ray import OnRay, join, load_ray
 from harness.search.ray_devices import RayLatency, There
 from harness.search.resources import MultAdds
-from harness.search.run import ChildFailed, Quality, search
+from harness.search.run import Quality, search
 from harness.search.strategies import RandomSearch
 from tests.devices.netns import allowed
 from tests.devices.sshd import Sshd, inventory
@@ -43,7 +43,7 @@ def made_quality() -> Quality:
         if tokens == (1, 0, 0, 0, 0, 0):
             os.kill(os.getpid(), signal.SIGKILL)
         if tokens == (0, 1, 0, 0, 0, 0):
-            raise ChildFailed("its loss is nan after epoch 1")
+            raise TrainingFailed("its loss is nan after epoch 1")
         return 0.5 + sum(tokens) / 100
 
     return quality

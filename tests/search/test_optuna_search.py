@@ -7,12 +7,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, TrainingFailed
 from harness.networks.space import Tokens
 from harness.rewards import Weighted
 from harness.search.optuna_search import OptunaSearch, optuna_objective, sampler_named
 from harness.search.resources import MultAdds
-from harness.search.run import ChildFailed, search
+from harness.search.run import search
 from tests.search.spaces import TEXTS, every, small
 
 REWARD = Weighted({"mult_adds": 1e5})
@@ -51,7 +51,7 @@ def test_a_study_of_ones_own_takes_the_objective(tmp_path: Path) -> None:
 
     def failing(tokens: Tokens) -> float:
         if tokens[0] == 0:
-            raise ChildFailed("too small")
+            raise TrainingFailed("too small")
         return quality(tokens)
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))

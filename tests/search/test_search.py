@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, TrainingFailed
 from harness.networks.catalogue import space_named
 from harness.networks.space import Space, Tokens
 from harness.rewards import Constrained, Weighted
 from harness.search.resources import Amounts, Memory, ModelSize, MultAdds, TableLatency
-from harness.search.run import ChildFailed, search
+from harness.search.run import search
 from harness.search.strategies import RandomSearch, RegularizedEvolution
 from harness.search.trial import Strategy, Trial, best_of
 from harness.tables.calibrate import calibrate
@@ -97,7 +97,7 @@ def test_a_child_that_fails_is_recorded_and_no_more(space: Space, table: Latency
 
     def failing(tokens: Tokens) -> float:
         if next(asked) == 3:
-            raise ChildFailed("its loss is nan after epoch 1")
+            raise TrainingFailed("its loss is nan after epoch 1")
         return quality(tokens)
 
     reward = Constrained({"latency_ms": T_MS})
@@ -321,7 +321,7 @@ def test_two_searches_never_share_a_log(space: Space, table: LatencyTable, tmp_p
 
 def test_children_that_end_out_of_order_make_the_same_search(space: Space, table: LatencyTable, tmp_path: Path) -> None:
     class Backwards:
-        def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | ChildFailed]]:
+        def each(self, candidates: Sequence[Tokens]) -> Iterator[tuple[Tokens, float | TrainingFailed]]:
             for tokens in reversed(candidates):
                 yield tokens, quality(tokens)
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import ConfigError
-from harness.search.run import ChildFailed
+from harness.errors import ConfigError, TrainingFailed
 from harness.search.train import Trainer, adapted, train
 from harness.training.data import DataSet, data_named, data_of, data_of_batches
 from harness.training.fit import Recipe, Trained, fed
@@ -59,7 +58,7 @@ def test_a_child_learns_and_the_same_seed_the_same(data: DataSet, tmp_path: Path
 
 def test_a_child_that_diverges_has_failed(data: DataSet, tmp_path: Path) -> None:
     trainer = Trainer(small("stages", tmp_path), data, Recipe(epochs=2, batch=16, learning_rate=1e30))
-    with pytest.raises(ChildFailed, match="its loss is nan after epoch"):
+    with pytest.raises(TrainingFailed, match="its loss is nan after epoch"):
         trainer((0, 0, 0, 0, 0, 0))
 
 

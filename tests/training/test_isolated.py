@@ -1,4 +1,4 @@
-"""Children in processes of their own, some of which are killed as they run."""
+"""Models trained in processes of their own, some of which are killed as they run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError
-from harness.search import isolated
-from harness.search.isolated import Isolated
-from harness.search.run import ChildFailed, Quality
+from harness.errors import ConfigError, TrainingFailed
+from harness.search.run import Quality
+from harness.training import isolated
+from harness.training.isolated import Isolated
 
 
 def sum_or_death() -> Quality:
@@ -23,7 +23,7 @@ def sum_or_death() -> Quality:
         if 9 in tokens:
             os.kill(os.getpid(), signal.SIGKILL)
         if 8 in tokens:
-            raise ChildFailed("its loss is nan after epoch 1")
+            raise TrainingFailed("its loss is nan after epoch 1")
         return sum(tokens)
 
     return quality
@@ -41,9 +41,9 @@ def dead() -> Quality:
 def test_a_child_that_is_killed_has_failed_and_the_next_one_is_trained() -> None:
     with Isolated(sum_or_death) as quality:
         assert quality((1, 2)) == 3
-        with pytest.raises(ChildFailed, match="was killed"):
+        with pytest.raises(TrainingFailed, match="was killed"):
             quality((9,))
-        with pytest.raises(ChildFailed, match="nan"):
+        with pytest.raises(TrainingFailed, match="nan"):
             quality((8,))
         assert quality((4, 4)) == 8
 
@@ -105,7 +105,7 @@ def test_the_process_ends_with_a_search_that_is_killed() -> None:
     argv = [
         sys.executable,
         "-c",
-        "from tests.search.test_isolated import *; quality = Isolated(pid); print(int(quality(())), flush=True); time.sleep(60)",
+        "from tests.training.test_isolated import *; quality = Isolated(pid); print(int(quality(())), flush=True); time.sleep(60)",
     ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
