@@ -22,7 +22,7 @@ from harness.networks.space import Space
 from harness.tables.calibrate import LEAST_NETWORKS, calibrate
 from harness.tables.held_out import judge
 from harness.tables.layers import layers_at_widths, varied
-from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
+from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of, networks_to_calibrate
 from harness.tables.need import Needs, spend
 from harness.tables.passes import Passes, Task, passes_on
 from harness.tables.rows import Blocks, blocks_to_measure, rows_of, tasks_of
@@ -56,17 +56,17 @@ def build(
 ) -> LatencyTable:
     """Return the table of a space's blocks, or of those of networks, measured on a device, and write it to `path`.
 
-    `calibration` and `held_out` random networks of the space (of networks, they themselves) are measured with the blocks: by the first the
-    form of prediction is chosen, by the others it is judged. With `chains` each block is measured in a chain of the same as well, which
-    takes twice the time; with `widths` those of networks are measured at these shares of their channels too, for `ChannelLatency`. With
-    `layers` it is the table of the networks' single layers, for `LayerLatency`; they are calibrated by networks of random ones of these
-    widths. A build that was cut short goes on for a day.
+    `calibration` and `held_out` networks of the space (of networks, they themselves) are measured with the blocks: by the first, some of
+    which come from the ends of the space, the form of prediction is chosen; by the others, random ones, it is judged. With `chains` each
+    block is measured in a chain of the same as well, which takes twice the time; with `widths` those of networks are measured at these
+    shares of their channels too, for `ChannelLatency`. With `layers` it is the table of the networks' single layers, for `LayerLatency`;
+    they are calibrated by networks of random ones of these widths. A build that was cut short goes on for a day.
 
     With `max_time_s` each model is measured once, however long that takes; what is left of the time is spent on those that make
     predictions most unsure. `opened` is given the rig, whose session another thread may close to end the build. Raises ConfigError
     for a space without blocks or with too many, and what a session raises.
     """
-    networks, blocks = _needed(what, calibration + held_out, widths, layers=layers)
+    networks, blocks = _needed(what, calibration, held_out, widths, layers=layers)
     with passes_on(device, threads, inventory, results, progress) as passes:
         if opened is not None:
             opened(passes.rig)
@@ -109,19 +109,19 @@ def build(
 
 
 def _needed(
-    what: Space | Sequence[Network], count: int, widths: Sequence[float], *, layers: bool
+    what: Space | Sequence[Network], calibration: int, held_out: int, widths: Sequence[float], *, layers: bool
 ) -> tuple[Sequence[Network], tuple[Placed, ...]]:
     """Return the networks and the blocks that a table is made of."""
     if isinstance(what, Space):
         if widths or layers:
             hint = "layers and shares of channels go with networks: --network NETWORK --layers --widths 0.5,1"
             raise ConfigError(f"{what.name} has widths of its own", hint)
-        return networks_of(what, count), blocks_of_space(what)
-    networks = networks_of(what, count)
+        return networks_to_calibrate(what, calibration, held_out), blocks_of_space(what)
+    networks = networks_of(what, calibration + held_out)
     at = layers_at_widths if layers else lambda network, shares: at_widths([network], shares)
     wide = [placed for network in networks for placed in at(network, widths)]
     if layers:
-        each = -(-count // len(networks))
+        each = -(-(calibration + held_out) // len(networks))
         networks = [one for network in networks for one in (varied(network, widths, each) if widths else (layered(network),))]
     return networks, tuple({block_key(*placed): placed for placed in (*blocks_of_networks(networks), *wide)}.values())
 
