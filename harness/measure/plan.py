@@ -20,6 +20,7 @@ LEAST_REPETITIONS = 7
 COMPARE_EXCHANGES = 4
 COMPARE_EXCHANGE_NS = 350_000_000
 COMPARE_PAIRS = 2
+LEAST_TIMEOUT_S = 20.0
 MOST_FLAWED = 4
 """So many repetitions of one benchmark are measured again because something disturbed them; then the result stands with its verdict."""
 Schedule = tuple[tuple[int, ...], ...]
@@ -47,11 +48,11 @@ class RunConfig:
     @property
     def solo_timeout_s(self) -> float:
         """How long a worker may take for the first runs of a model of unknown latency before it counts as hung."""
-        return 20 + 2 * self.max_time_s
+        return LEAST_TIMEOUT_S + 2 * self.max_time_s
 
     def timed_timeout_s(self, latency_ns: float, runs: int) -> float:
         """How long a worker may take for a repetition of `runs` timed runs: ten times what the slowest machine should need."""
-        return 20 + 2 * self.max_time_s + 10 * (runs + 10) * latency_ns / 1e9
+        return LEAST_TIMEOUT_S + 2 * self.max_time_s + 10 * (runs + 10) * latency_ns / 1e9
 
 
 def flush_bytes(facts: Facts) -> int:

@@ -1,9 +1,13 @@
-"""Repetitions that take as little time as they may, for tests that ask what becomes of them and not what they say."""
+"""Repetitions that take as little time as they may, for tests that ask what becomes of them and not what they say.
+
+`python -m tests.measure.quick ...` is `harness ...` with such repetitions.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+from harness.cli.main import main
 from harness.measure import plan
 
 
@@ -18,3 +22,8 @@ def shorten(patch: pytest.MonkeyPatch, least: int = 2) -> None:
         ("COMPARE_EXCHANGE_NS", 20_000_000),
     ):
         patch.setattr(plan, name, value)
+
+
+if __name__ == "__main__":
+    shorten(pytest.MonkeyPatch())
+    main()

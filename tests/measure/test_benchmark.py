@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness.measure.rows import Row
 from harness.measure.samples import Measurement, TimedRepetition
 from harness.measure.store import Store
 from tests.cli import tiny_models
+from tests.measure.quick import shorten
 from tests.measure.test_stats_given import benchmarked
 from tests.models import sigmoids
 
@@ -54,6 +56,13 @@ class Done:
             return store.measurement(self.result(index).measurement_id)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("benchmark")
@@ -74,7 +83,7 @@ def done(folder: Path) -> Done:
             affinities.extend(os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir())
 
     models = [folder / "add.tflite", folder / "sigmoids.tflite"]
-    found = bench(models, interval=1e-9, max_time_s=6, results=folder / "results", progress=tell)
+    found = bench(models, interval=1e-9, max_time_s=4, results=folder / "results", progress=tell)
     return Done(folder, found, progress, affinities)
 
 
@@ -191,7 +200,7 @@ def test_a_steady_result_is_no_answer_to_a_more_precise_question_however_often_i
 
 
 def harness(model: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "harness.cli", "bench", str(model), "--results", str(model.parent / "results"), *arguments]
+    command = [sys.executable, "-m", "tests.measure.quick", "bench", str(model), "--results", str(model.parent / "results"), *arguments]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -21,6 +21,7 @@ from harness.measure.rows import Row
 from harness.measure.stats import Ratio
 from harness.measure.store import Store
 from tests.cli import tiny_models
+from tests.measure.quick import shorten
 from tests.measure.test_store_given import raw
 from tests.models import sigmoids
 
@@ -32,7 +33,9 @@ LEAST = 3
 def no_repeats() -> Iterator[None]:
     """Let processes stand that something disturbed: on a busy machine most would be taken again, and again."""
     with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
         patch.setattr(plan, "MOST_FLAWED", 0)
+        patch.setattr(plan, "COMPARE_EXCHANGE_NS", 100_000_000)
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from harness.convert import cache
 from harness.convert.converter import prepare_tflite
+from harness.measure import plan
 from harness.measure.benchmark import bench
 from harness.measure.result import FailedResult, Progress, Result
 from harness.measure.rows import Row, Unmeasured
@@ -18,6 +20,7 @@ from harness.measure.samples import Failure
 from harness.measure.store import Store
 from tests.agent.live import children, running
 from tests.cli import tiny_models
+from tests.measure.quick import shorten
 from tests.models import endless, sigmoids
 
 
@@ -62,6 +65,14 @@ def done(models: list[Path], results: Path, **how: float) -> Done:
     return Done({path.stem: result for path, result in zip(models, found, strict=True)}, rows, unmeasured, workers)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        patch.setattr(plan, "LEAST_TIMEOUT_S", 8.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("faults")
@@ -104,7 +115,7 @@ def test_a_crash_in_the_runtime_is_stored_with_its_last_words(faults: Done) -> N
 def test_a_hang_is_stored_with_its_deadline(faults: Done) -> None:
     failure = faults.failure("endless")
     assert failure.kind == "TimedOut"
-    assert "did not end within 20 s" in failure.message
+    assert "did not end within 8 s" in failure.message
     assert "--max-time" in faults.error("endless")
 
 
