@@ -67,7 +67,7 @@ def main() -> None:
     if not state.rows("table"):
         state.harness("table", "build", SPACE, "--output", str(table))
         state.add("table")
-    found = searched(state, space, table, options.trials)
+    found = searched(state, space, table, options.trials, options.epochs)
     every = {**sweep, **found}
     for name, network in every.items():
         for seed in range(options.seeds):
@@ -123,12 +123,12 @@ def strided(width: float, resolution: int, kept: Sequence[int], space: Space) ->
     return Network(name, network.input, tuple(blocks), like.training)
 
 
-def searched(state: figures.State, space: Space, table: Path, trials: int) -> dict[str, Network]:
+def searched(state: figures.State, space: Space, table: Path, trials: int, epochs: int) -> dict[str, Network]:
     """Return the best candidate of one search at each target, by MnasNet's reward."""
     targets_ms = between(state, LatencyTable.load(table), space)
     folder = state.folder / "search"
     asked = ("--space", SPACE, "--table", str(table), "--data", str(state.folder / "cifar10.npz"), "--output", str(folder))
-    how = ("--strategy", "nsga2", "--epochs", "2", "--learning-rate", "0.05", "--final-epochs", "0", "--live", "10%")
+    how = ("--strategy", "nsga2", "--epochs", "2", "--learning-rate", "0.05", "--final-epochs", str(epochs), "--live", "10%")
     if not state.rows("search"):
         state.harness("search", *asked, *how, "--trials", str(trials), "--target-ms", f"{targets_ms[1]:.4f}")
         state.add("search")
