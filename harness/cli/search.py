@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +42,9 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     type=click.Path(path_type=Path),
     metavar="TABLE",
     help="The table of each device, in their order. Default: where `harness table build SPACE` writes it.",
+)
+@click.option(
+    "--no-table", "untabled", is_flag=True, help="Without a table: measure every candidate, as of spaces with too many blocks for one."
 )
 @click.option(
     "--strategy",
@@ -105,8 +107,8 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     help="Epochs that the best one is trained in the end; 0: it is not.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of the strategy and of training.")
-@click.option("--precision", type=click.Choice(("float32", "int8")), default="float32", show_default=True, help="Of which table.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Of which table.")
+@click.option("--precision", type=click.Choice(("float32", "int8")), default="float32", show_default=True, help="Of the models.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Of the runtime.")
 @click.option(
     "--complete", "completed", is_flag=True, help="Measure the blocks that a table lacks first, such as a head for other classes."
 )
@@ -130,6 +132,7 @@ def search(
     devices: tuple[str, ...],
     targets_ms: tuple[float, ...],
     tables: tuple[Path, ...],
+    untabled: bool,
     strategy: str,
     reward: str,
     quantile: float | None,
@@ -143,7 +146,7 @@ def search(
     learning_rate: float,
     final_epochs: int,
     seed: int,
-    precision: str,
+    precision: Any,
     threads: int,
     completed: bool,
     ray: str | None,
@@ -156,11 +159,13 @@ def search(
 ) -> None:
     """Search a space for networks good at DATA and quick on a device.
 
-    Latency is predicted from tables (`harness table build`), and measured for a share of candidates. In the end the best one is trained
-    longer, converted and measured. The folder keeps every trial: the same command goes on where it was cut short.
+    Latency is predicted from tables (`harness table build`), and measured for a share of candidates, or without tables for all. In the end
+    the best one is trained longer, converted and measured. The folder keeps every trial: the same command goes on where it was cut short.
     """
     if (data is None) == (recorded is None):
         raise click.UsageError("Give --data to train on, or qualities that were --recorded.")
+    if untabled and (tables or completed or live_share):
+        raise click.UsageError("With --no-table every candidate is measured: --table, --complete and --live go with tables.")
     from harness.cli.search_progress import shown
     from harness.devices.inventory import load_inventory
     from harness.search.recorded import Recorded
@@ -178,7 +183,7 @@ def search(
 
         names = devices
         join(hosts)
-        if live_share or (data is not None and final_epochs):
+        if live_share or untabled or (data is not None and final_epochs):
             for name in names:
                 Host(name, hosts)  # one that no host has is told before anything is trained
     for given, count in (("--target-ms", len(targets_ms)), ("--table", len(tables))):
@@ -201,10 +206,11 @@ def search(
     targets = []
     for index, name in enumerate(names):
         path = tables[index] if tables else default_path(results, space, name, precision, threads)
-        target = Target(name, _table(path, space_name, name), targets_ms[index % len(targets_ms)])
+        table = None if untabled else _table(path, space_name, name)
         if completed:
-            target = replace(target, table=_completed(target.table, space, path, inventory, results_folder))
-        targets.append(target)
+            assert table is not None
+            table = _completed(table, space, path, inventory, results_folder)
+        targets.append(Target(name, table, targets_ms[index % len(targets_ms)], precision, threads))
     study = Study(space, tuple(targets), strategy, reward, trials, batch, live_share, seed, quantile)
     folder = folder or results / "searches" / _called(study)
     how: dict[str, Any] = {"log": folder / "trials.jsonl", "ray": hosts, **places}

@@ -18,7 +18,7 @@ from harness.report import numbers
 if TYPE_CHECKING:
     from harness.search.drift import Drift
     from harness.search.finish import Final
-    from harness.search.study import Searched, Study
+    from harness.search.study import Searched, Study, Target
     from harness.search.trial import Trial
 
 _MOST = 10
@@ -36,13 +36,13 @@ def searched_table(study: Study, found: Searched) -> RenderableType:
             shown.add_column(column, justify="right", no_wrap=True)
         front = found.fronts[target.device]
         for trial in _shown(front, found.best):
-            predicted_ms, measured_ms = _latencies(trial, name)
+            predicted_ms, measured_ms = _latencies(trial, name, target)
             shown.add_row(
                 str(trial.number),
                 study.space.encode(trial.tokens),
                 f"{trial.quality:.4f}",
-                numbers.time(predicted_ms),
-                "" if measured_ms is None else numbers.time(measured_ms),
+                _time(predicted_ms),
+                _time(measured_ms),
                 f"{trial.reward:.4f}",
                 style="bold" if found.best is not None and trial.tokens == found.best.tokens else "",
             )
@@ -90,11 +90,11 @@ def final_table(final: Final) -> RenderableType:
         benchmark = numbers.time(one.latency_ms)
         if one.interval_ms is not None:
             benchmark += f" ±{numbers.share(numbers.half_width(one.latency_ms, one.interval_ms))}"
-        off = numbers.signed_share(one.predicted_ms / one.measured_ms - 1)
+        off = "" if one.predicted_ms is None else numbers.signed_share(one.predicted_ms / one.measured_ms - 1)
         shown.add_row(
             one.device,
             numbers.time(one.target_ms),
-            numbers.time(one.predicted_ms),
+            _time(one.predicted_ms),
             numbers.time(one.measured_ms),
             off,
             benchmark,
@@ -107,21 +107,27 @@ def final_table(final: Final) -> RenderableType:
 
 
 def write_front(study: Study, found: Searched, path: Path) -> Path:
-    """Write the fronts as CSV, one after the other, and return the path. Latencies are in ms; of what was not measured they are empty."""
+    """Write the fronts as CSV, one after the other, and return the path. Latencies in ms; what was not measured, or not predicted, is empty."""
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for name, target in study.resources.items():
             for trial in found.fronts[target.device]:
-                predicted_ms, measured_ms = _latencies(trial, name)
+                latencies_ms = ("" if latency_ms is None else latency_ms for latency_ms in _latencies(trial, name, target))
                 candidate = f"space:{study.space.name}/{study.space.encode(trial.tokens)}"
-                known = (target.latency_ms, trial.used[name], predicted_ms, "" if measured_ms is None else measured_ms)
+                known = (target.latency_ms, trial.used[name], *latencies_ms)
                 writer.writerow((target.device, trial.number, candidate, trial.quality, trial.reward, *known))
     return path
 
 
-def _latencies(trial: Trial, name: str) -> tuple[float, float | None]:
-    """Return a trial's predicted latency in ms, and its measured one where there is one."""
+def _latencies(trial: Trial, name: str, target: Target) -> tuple[float | None, float | None]:
+    """Return a trial's predicted latency in ms, and its measured one, where there are any."""
+    if target.table is None:
+        return None, trial.used[name]
     if name in trial.predicted:
         return trial.predicted[name], trial.used[name]
     return trial.used[name], None
+
+
+def _time(latency_ms: float | None) -> str:
+    return "" if latency_ms is None else numbers.time(latency_ms)

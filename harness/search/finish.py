@@ -24,7 +24,6 @@ from harness.search.run import Parallel, Quality
 from harness.search.study import Searched, Study, Target
 from harness.search.train import Trainer, train
 from harness.tables.reading import plain, read_file, write_file
-from harness.tables.seen import settings_of
 from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet
 from harness.training.file_accuracy import accuracy_of_file
@@ -39,15 +38,15 @@ EXAMPLES = 200
 
 @dataclass(frozen=True)
 class Verified:
-    """The found model on a device: its latency as predicted, as a table's networks are measured, and as `harness bench` finds it.
+    """The found model on a device: its latency as its table predicts, as a table's networks are measured, and as `harness bench` finds it.
 
     `measured_ms` is to be held against `predicted_ms`: both are what the device takes by itself. `latency_ms` is a median, and includes
-    what others cost it.
+    what others cost it. Nothing is predicted without a table.
     """
 
     device: str
     target_ms: float
-    predicted_ms: float
+    predicted_ms: float | None
     measured_ms: float
     latency_ms: float
     interval_ms: tuple[float, float] | None
@@ -164,17 +163,17 @@ def verify(
     progress: Callable[[Progress], None] | None,
 ) -> Verified:
     """Return a network's latency on the device of a target, predicted and measured; raises DeviceError where it cannot be run."""
-    _, threads = settings_of(target.table.origin)
+    _, threads = target.settings
     model = prepare_tflite(file, network.name, {})
     where: dict[str, Any] = {"inventory": inventory, "results": results, "progress": progress}
-    (latency_ms,) = measured_ms([model], target.device, threads, like=target.table.origin, fresh=True, **where)
+    (latency_ms,) = measured_ms([model], target.device, threads, like=target.origin, fresh=True, **where)
     (found,) = bench(file, device=target.device, threads=threads, **where)
     if isinstance(found, FailedResult):
         raise ConfigError(f"{target.device} cannot run {file}: {found.error}", "its kernels may differ there: harness bench says more")
     return Verified(
         target.device,
         target.latency_ms,
-        target.table.predict(network).latency_ms,
+        None if target.table is None else target.table.predict(network).latency_ms,
         latency_ms,
         found.latency_ms,
         found.interval_ms,
@@ -184,7 +183,7 @@ def verify(
 
 def precision_of(targets: Sequence[Target]) -> str:
     """Return the precision of the models that tables are of; raises ConfigError where it is not one, or not told."""
-    precisions = {settings_of(target.table.origin)[0] for target in targets}
+    precisions = {target.settings[0] for target in targets}
     if len(precisions) > 1:
         raise ConfigError(f"tables of {' and '.join(sorted(precisions))} models", "search with tables of one precision")
     return precisions.pop()

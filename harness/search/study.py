@@ -1,4 +1,4 @@
-"""A study: candidates of a space tried against target latencies on devices, with prediction by tables and, where asked, measurement."""
+"""A study: candidates of a space tried against target latencies on devices, predicted by tables or measured there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from harness.convert.direct import DirectPrecision
 from harness.devices.inventory import load_inventory
 from harness.errors import ConfigError
 from harness.files import StrPath
@@ -25,27 +26,45 @@ from harness.search.trial import Trial, best_of
 from harness.tables.least import least
 from harness.tables.listing import blocks_of_space
 from harness.tables.seen import settings_of
-from harness.tables.table import LatencyTable
+from harness.tables.table import LatencyTable, Origin
 from harness.tables.table_file import text_of
+
+if TYPE_CHECKING:
+    from harness.search.ray_devices import RayLatency
 
 
 @dataclass(frozen=True)
 class Target:
-    """A device, its table, and the latency in ms that candidates are to have there."""
+    """A device, its table, and the latency in ms that candidates are to have there.
+
+    Without a table every candidate is measured, as a model of this precision with so many threads; those of a table are its own.
+    """
 
     device: str
-    table: LatencyTable
+    table: LatencyTable | None
     latency_ms: float
+    precision: DirectPrecision = "float32"
+    threads: int = 1
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the table came from."""
+        return None if self.table is None else self.table.origin
+
+    @property
+    def settings(self) -> tuple[DirectPrecision, int]:
+        """The precision and the threads of its models; raises ConfigError for a table that does not tell them."""
+        return (self.precision, self.threads) if self.table is None else settings_of(self.table.origin)
 
     def __post_init__(self) -> None:
-        if self.table.origin.device != self.device:
+        if self.table is not None and self.table.origin.device != self.device:
             what = f"the table for {self.device} was built on {self.table.origin.device}"
             raise ConfigError(what, f"name that device, or build one: harness table build SPACE --device {self.device}")
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is searched for, and how; see `search`. `live_share` of each batch is measured on the devices, the most promising ones.
+    """What is searched for, and how; see `search`. `live_share` of each batch is measured on devices with tables, the most promising ones.
 
     With a `quantile` a candidate is rewarded by the latency that it stays below with this probability.
     """
@@ -104,40 +123,42 @@ def run_study(
     resources = study.resources
     reward = reward_named(study.reward, {name: target.latency_ms for name, target in resources.items()})
     strategy = strategy_named(study.strategy, study.space, study.seed, tuple(resources))
-    predicted = [TableLatency(target.table, study.space, name) for name, target in resources.items()]
+    predicted = {name: TableLatency(target.table, study.space, name) for name, target in resources.items() if target.table is not None}
     for target in study.targets:
         check_reachable(study.space, target)
-        if study.quantile is not None and target.table.calibration is None:
+        if study.quantile is not None and target.table is not None and target.table.calibration is None:
             what = f"the table of {target.device} predicts without intervals: there is no quantile of them"
             raise ConfigError(what, "build it with networks to calibrate it by")
     own = {
         "space": hashlib.sha256(repr(study.space).encode()).hexdigest(),
         "strategy": study.strategy,
         "seed": study.seed,
-        "tables": [_told_by(target.table, study.space) for target in study.targets],
+        "tables": [list(target.settings) if target.table is None else _told_by(target.table, study.space) for target in study.targets],
     }
     with ExitStack() as stack:
-        if not study.live_share:
-            live: list[Resource] = []
+        measured = {name: target for name, target in resources.items() if study.live_share or target.table is None}
+        if not measured:
+            live: dict[str, Resource] = {}
         elif ray is None:
-            live = [stack.enter_context(one) for one in _live_here(study, inventory, results, progress)]
+            live = {one.name: stack.enter_context(one) for one in _live_here(study.space, measured, inventory, results, progress)}
         else:
-            live = _live_on_ray(study, ray, stack.enter_context(Store.open(results or load_inventory(inventory).results_dir)))
+            store = stack.enter_context(Store.open(results or load_inventory(inventory).results_dir))
+            live = {one.name: one for one in _live_on_ray(study.space, measured, ray, store)}
         trials = search(
             strategy,
             quality,
-            predicted,
+            [predicted.get(name) or live[name] for name in resources],
             reward,
             trials=study.trials,
             batch=study.batch,
-            live=live,
+            live=[one for name, one in live.items() if name in predicted],
             live_share=study.live_share,
             quantile=study.quantile,
             log=log,
             settings={**own, **(settings or {})},
             progress=tried,
         )
-    drifts = (drift_of(trials, name, target.table) for name, target in resources.items())
+    drifts = (drift_of(trials, name, target.table) for name, target in resources.items() if target.table is not None)
     return Searched(
         trials,
         {target.device: pareto_front(trials, name) for name, target in resources.items()},
@@ -147,13 +168,17 @@ def run_study(
 
 
 def _live_here(
-    study: Study, inventory: StrPath | None, results: StrPath | None, progress: Callable[[Progress], None] | None
+    space: Space,
+    targets: Mapping[str, Target],
+    inventory: StrPath | None,
+    results: StrPath | None,
+    progress: Callable[[Progress], None] | None,
 ) -> Iterator[LiveLatency]:
     """Yield what measures candidates on each device from this host, to be entered."""
-    for name, target in study.resources.items():
-        precision, threads = settings_of(target.table.origin)
+    for name, target in targets.items():
+        precision, threads = target.settings
         yield LiveLatency(
-            study.space,
+            space,
             device=target.device,
             precision=precision,
             threads=threads,
@@ -161,17 +186,16 @@ def _live_here(
             results=results,
             progress=progress,
             name=name,
-            like=target.table.origin,
+            like=target.origin,
         )
 
 
-def _live_on_ray(study: Study, address: str, store: Store) -> list[Resource]:
+def _live_on_ray(space: Space, targets: Mapping[str, Target], address: str, store: Store) -> list[RayLatency]:
     """Return what measures candidates on each device by the host of a cluster that has it."""
     from harness.search.ray_devices import RayLatency, There
 
     return [
-        RayLatency(There(study.space, target.device, *settings_of(target.table.origin), target.table.origin), store, address, name)
-        for name, target in study.resources.items()
+        RayLatency(There(space, target.device, *target.settings, target.origin), store, address, name) for name, target in targets.items()
     ]
 
 
@@ -187,9 +211,9 @@ def _told_by(table: LatencyTable, space: Space) -> str:
 def check_reachable(space: Space, target: Target) -> None:
     """Raise ConfigError, which tells the least latency that the space can reach, for a target below it.
 
-    Of spaces with skips it is not known, and nothing is checked.
+    Of spaces with skips, and without a table, it is not known, and nothing is checked.
     """
-    found = least(target.table, space)
+    found = None if target.table is None else least(target.table, space)
     if found is not None and found[1] > target.latency_ms:
         tokens, least_ms = found
         raise ConfigError(

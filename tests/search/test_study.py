@@ -141,7 +141,12 @@ def test_bad_input_is_one_error(folder: Path, arguments: tuple[str, ...], said: 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--target-ms", "1"), ("--target-ms", "1", "--recorded", "a", "--data", "b"), ("--target-ms", "1", "--data", "b", "--live", "most")],
+    [
+        ("--target-ms", "1"),
+        ("--target-ms", "1", "--recorded", "a", "--data", "b"),
+        ("--target-ms", "1", "--data", "b", "--live", "most"),
+        ("--target-ms", "1", "--data", "b", "--no-table", "--live", "all"),
+    ],
 )
 def test_wrong_usage_is_told_as_such(folder: Path, arguments: tuple[str, ...]) -> None:
     assert run(folder, *arguments).exit_code == 2
@@ -155,6 +160,35 @@ def board(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     started.stop()
     shutil.rmtree(folder)
+
+
+@on_a_board
+def test_without_a_table_every_candidate_is_measured(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "NETWORK_PASSES", 1)
+    space = small("skips", board)
+    with (board / "known.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("candidate", "quality"))
+        writer.writerows((space.encode(tokens), 0.5) for tokens in every(space))
+    asked = (
+        "search",
+        "--space",
+        str(board / "skips.toml"),
+        "--inventory",
+        str(board / "devices.toml"),
+        "--recorded",
+        str(board / "known.csv"),
+    )
+    how = ("--no-table", "--target-ms", "1", "--strategy", "reinforce", "--trials", "4", "--batch", "4", "--output", str(board / "out"))
+    found = CliRunner().invoke(cli, [*asked, *how])
+    assert (found.exit_code, found.exception) == (0, None)
+    trials = [json.loads(line) for line in (board / "out" / "trials.jsonl").read_text().splitlines()[1:]]
+    assert len(trials) == 4
+    assert all(0 < trial["used"]["latency_ms"] < 10 and not trial["predicted"] for trial in trials)
+    with (board / "out" / "front.csv").open() as file:
+        front = list(csv.DictReader(file))
+    assert front
+    assert all(line["measured_ms"] == line["latency_ms"] and line["predicted_ms"] == "" for line in front)
 
 
 @on_a_board
