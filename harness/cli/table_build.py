@@ -49,7 +49,7 @@ TABLES = "tables"
     default=20,
     show_default=True,
     metavar="N",
-    help="Networks to choose a prediction's form by: random ones, and some from the ends of the space, where searches go.",
+    help="Networks to choose a prediction's form by: random ones, and some such as a search would find.",
 )
 @click.option(
     "--held-out", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Random networks to judge predictions by."

@@ -107,7 +107,7 @@ def final_table(final: Final) -> RenderableType:
 
 
 def write_front(study: Study, found: Searched, path: Path) -> Path:
-    """Write the fronts as CSV, one after the other, and return the path. Latencies in ms; what was not measured, or not predicted, is empty."""
+    """Write the fronts as CSV, one after the other, and return the path. What was not measured, or not predicted, is empty."""
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)

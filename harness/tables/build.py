@@ -6,10 +6,11 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.convert.direct import DirectPrecision
-from harness.errors import ConfigError
+from harness.errors import ConfigError, MissingBlock
 from harness.files import StrPath
 from harness.measure import plan
 from harness.measure.batch import NETWORKS
@@ -22,16 +23,20 @@ from harness.networks.space import Space
 from harness.tables.calibrate import LEAST_NETWORKS, calibrate
 from harness.tables.held_out import judge
 from harness.tables.layers import layers_at_widths, varied
-from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of, networks_to_calibrate
+from harness.tables.listing import Placed, blocks_of_networks, blocks_of_space, models_of, network_model, networks_of
 from harness.tables.need import Needs, spend
 from harness.tables.passes import Passes, Task, passes_on
 from harness.tables.rows import Blocks, blocks_to_measure, rows_of, tasks_of
 from harness.tables.seen import noise_of, origin_of, reference_ns, seen_of
+from harness.tables.sought import sought_in
 from harness.tables.table import Calibrated, LatencyTable, keys_of
 from harness.tables.widths import at_widths
 
 WARM_PASSES, COLD_PASSES, NETWORK_PASSES = 7, 2, 7
 CALIBRATION, HELD_OUT = 20, 20
+SOUGHT = 0.4
+"""Of the networks that a table is calibrated by: the share that are such as a search would find."""
+
 PREDICTED = 200
 """Random networks of a space that stand for all that will be predicted, where time is spent by need."""
 
@@ -56,17 +61,19 @@ def build(
 ) -> LatencyTable:
     """Return the table of a space's blocks, or of those of networks, measured on a device, and write it to `path`.
 
-    `calibration` and `held_out` networks of the space (of networks, they themselves) are measured with the blocks: by the first, some of
-    which come from the ends of the space, the form of prediction is chosen; by the others, random ones, it is judged. With `chains` each
-    block is measured in a chain of the same as well, which takes twice the time; with `widths` those of networks are measured at these
-    shares of their channels too, for `ChannelLatency`. With `layers` it is the table of the networks' single layers, for `LayerLatency`;
-    they are calibrated by networks of random ones of these widths. A build that was cut short goes on for a day.
+    `calibration` and `held_out` networks of the space (of networks, they themselves) are measured with the blocks: by the first the form of
+    prediction is chosen, by the others, which are random, it is judged. Of the first some are random too, and some such as a search would
+    find by what was measured until half of the passes. With `chains` each block is measured in a chain of the same as well, which takes
+    twice the time; with `widths` those of networks are measured at these shares of their channels too, for `ChannelLatency`. With `layers`
+    it is the table of the networks' single layers, for `LayerLatency`; they are calibrated by networks of random ones of these widths. A
+    build that was cut short goes on for a day.
 
     With `max_time_s` each model is measured once, however long that takes; what is left of the time is spent on those that make
     predictions most unsure. `opened` is given the rig, whose session another thread may close to end the build. Raises ConfigError
     for a space without blocks or with too many, and what a session raises.
     """
-    networks, blocks = _needed(what, calibration, held_out, widths, layers=layers)
+    seek = round(SOUGHT * calibration) if isinstance(what, Space) and not what.skips else 0
+    networks, blocks = _needed(what, calibration - seek + held_out, widths, layers=layers)
     with passes_on(device, threads, inventory, results, progress) as passes:
         if opened is not None:
             opened(passes.rig)
@@ -76,10 +83,19 @@ def build(
         passes.acquire()
         measured = blocks_to_measure(passes, models, precision, chains=chains)
         whole = [passes.task(model, NETWORKS) for model in wholes]
+        started = time.monotonic()
+        if seek:
+            assert isinstance(what, Space)
+            first = WARM_PASSES // 2 if max_time_s is None else 1
+            measure_blocks(passes, measured, whole, most=first)
+            more = _sought(passes, measured, what, precision, seek, first, {network.sha256 for network in networks})
+            at = calibration - seek
+            networks[at:at] = more
+            whole[at:at] = [passes.task(network_model(network, precision), NETWORKS) for network in more]
         if max_time_s is None:
             measure_blocks(passes, measured, whole)
         else:
-            _measure_for(passes, measured, whole, what if isinstance(what, Space) else networks, max_time_s)
+            _measure_for(passes, measured, whole, what if isinstance(what, Space) else networks, started, max_time_s)
         began = min(one.taken_at for task in [*tasks_of(measured), *whole] for one in task.repetitions)
         origin = origin_of(passes.rig, what, precision, began, reference_ns([one.warm for one in measured]))
         table = LatencyTable(origin, rows_of(measured, threads))
@@ -109,19 +125,19 @@ def build(
 
 
 def _needed(
-    what: Space | Sequence[Network], calibration: int, held_out: int, widths: Sequence[float], *, layers: bool
-) -> tuple[Sequence[Network], tuple[Placed, ...]]:
+    what: Space | Sequence[Network], count: int, widths: Sequence[float], *, layers: bool
+) -> tuple[list[Network], tuple[Placed, ...]]:
     """Return the networks and the blocks that a table is made of."""
     if isinstance(what, Space):
         if widths or layers:
             hint = "layers and shares of channels go with networks: --network NETWORK --layers --widths 0.5,1"
             raise ConfigError(f"{what.name} has widths of its own", hint)
-        return networks_to_calibrate(what, calibration, held_out), blocks_of_space(what)
-    networks = networks_of(what, calibration + held_out)
+        return networks_of(what, count), blocks_of_space(what)
+    networks = networks_of(what, count)
     at = layers_at_widths if layers else lambda network, shares: at_widths([network], shares)
     wide = [placed for network in networks for placed in at(network, widths)]
     if layers:
-        each = -(-(calibration + held_out) // len(networks))
+        each = -(-count // len(networks))
         networks = [one for network in networks for one in (varied(network, widths, each) if widths else (layered(network),))]
     return networks, tuple({block_key(*placed): placed for placed in (*blocks_of_networks(networks), *wide)}.values())
 
@@ -143,8 +159,27 @@ def measure_blocks(passes: Passes, measured: Sequence[Blocks], whole: Sequence[T
         passes.note(f"{failed} models of blocks failed and have no rows: harness results shows why")
 
 
-def _measure_for(passes: Passes, measured: Sequence[Blocks], whole: Sequence[Task], what: Space | Sequence[Network], time_s: float) -> None:
-    began = time.monotonic()
+def _sought(
+    passes: Passes, measured: Sequence[Blocks], space: Space, precision: DirectPrecision, count: int, first: int, known: set[str]
+) -> list[Network]:
+    """Return networks that a search would find by the first passes: the same ones where a build goes on that was cut short."""
+    early = [replace(one, warm=replace(one.warm, repetitions=one.warm.repetitions[:first])) for one in measured]
+    table = LatencyTable(origin_of(passes.rig, space, precision, datetime.now(UTC)), rows_of(early, passes.rig.threads))
+    try:
+        found = sought_in(space, table, count, plan.SEED)
+    except MissingBlock:
+        return []  # blocks that the device cannot run are told of elsewhere
+    return [network for network in found if network.sha256 not in known]
+
+
+def _measure_for(
+    passes: Passes,
+    measured: Sequence[Blocks],
+    whole: Sequence[Task],
+    what: Space | Sequence[Network],
+    began: float,
+    time_s: float,
+) -> None:
     measure_blocks(passes, measured, whole, most=1)
     if isinstance(what, Space):
         generator = random.Random(plan.SEED)

@@ -33,8 +33,9 @@ COLUMNS: dict[str, Callable[[Row], float | None]] = {
     "penalty": lambda row: None if row.cold_ms is None else row.cold_ms - row.warm_ms,
     "weights": _of_weights,
     "chain": lambda row: row.chain_ms,
+    "mult_adds": lambda row: None if row.block is None else block_costs(row.block, row.inputs)[1].mult_adds / 1e8,
 }
-"""What is summed over the blocks of a network, in ms; None where a row does not tell."""
+"""What is summed over the blocks of a network, in ms, or of mult-adds in hundred millions; None where a row does not tell."""
 
 CONSTANT = "constant"
 """The column that is 1 for every network."""
@@ -79,6 +80,8 @@ FORMS = {
         Form("cold_weights", "sum of warm + beta x weights' share of (cold - warm)", "warm", ("weights",)),
         Form("affine", "a + b x sum of warm", None, (CONSTANT, "warm")),
         Form("chain", "a + b x sum of slopes of chains", None, (CONSTANT, "chain")),
+        # Blocks that are quick for their mult-adds are more often measured too quick than too slow: a line through both draws them back.
+        Form("affine_mult_adds", "a + b x sum of warm + c x mult-adds", None, (CONSTANT, "warm", "mult_adds")),
         Form("affine_weights", "a + b x sum of warm + c x weights' share of (cold - warm)", None, (CONSTANT, "warm", "weights")),
     )
 }
@@ -159,4 +162,10 @@ def _sums(column: str, networks: Sequence[Calibrated], rows: Mapping[str, Row]) 
     return np.array(sums)
 
 
-_MEASURED = {"warm": "warm latency", "penalty": "cold latency", "weights": "cold latency of a known block", "chain": "slope of chains"}
+_MEASURED = {
+    "warm": "warm latency",
+    "penalty": "cold latency",
+    "weights": "cold latency of a known block",
+    "chain": "slope of chains",
+    "mult_adds": "known block",
+}

@@ -17,15 +17,12 @@ from harness.networks.graph import Shape
 from harness.networks.layers import without_place
 from harness.networks.network import Network
 from harness.networks.space import Space, unique_blocks
-from harness.tables.ends import ends_of
 from harness.tables.table import timed
 
 COPIES = 3
 """Of a block in the chain that its slope is measured by."""
 
 _TRIES = 20
-ENDS = 0.4
-"""Of the networks that a table is calibrated by: the share that comes from the ends of the space."""
 Placed = tuple[Block, tuple[Shape, ...]]
 """A block and the shapes of its inputs."""
 
@@ -91,16 +88,6 @@ def chain_of(one: Timed, precision: DirectPrecision) -> Model:
 def network_model(network: Network, precision: DirectPrecision) -> Model:
     """Return the model of a whole network."""
     return written_model(f"network:{network.sha256}", network.name, precision, lambda: write_network(network, precision=precision))
-
-
-def networks_to_calibrate(space: Space, calibration: int, held_out: int, seed: int = plan.SEED) -> list[Network]:
-    """Return the networks that a table of a space is calibrated by, and after them as many random ones as it is judged by.
-
-    Of the former `ENDS` come from the ends of the space. Raises ConfigError where there are too few.
-    """
-    found = networks_of(space, calibration + held_out, seed)
-    ends = ends_of(space, round(ENDS * calibration), found, seed)
-    return [*found[: calibration - len(ends)], *ends, *found[calibration:]]
 
 
 def networks_of(what: Space | Sequence[Network], count: int, seed: int = plan.SEED) -> list[Network]:
