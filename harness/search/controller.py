@@ -6,7 +6,7 @@ earlier layer's anchor and of this one's (their equation 3). A space without the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,9 @@ Tensor = Any
 UNITS, LAYERS = 35, 2
 SCALE = 0.08
 """Weights begin uniform in plus or minus this (Zoph and Le 2017, section 4.1)."""
+
+_NEVER = -1e9
+"""A logit that is never chosen, and whose probability times its logarithm is still a number."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -94,21 +97,31 @@ class Controller:
             return keras.initializers.RandomUniform(-SCALE, SCALE, seed=next(fresh))
 
         with self.on_cpu():
-            self._cells = [
-                keras.layers.LSTMCell(units, kernel_initializer=uniform(), recurrent_initializer=uniform(), unit_forget_bias=False)
+            self._layers = [
+                keras.layers.LSTM(
+                    units,
+                    kernel_initializer=uniform(),
+                    recurrent_initializer=uniform(),
+                    unit_forget_bias=False,
+                    return_sequences=True,
+                    use_cudnn=False,
+                )
                 for _ in range(layers)
             ]
-            for cell in self._cells:
-                cell.build((None, units))
+            for layer in self._layers:
+                layer.build((None, len(self._steps), units))
             self._units = units
             # What follows a token is told by an embedding of its position and its value; that of an anchor has one value.
             self._embedded = weight(len(self._steps), most, units)
             self._first = weight(1, units)
             self._softmax = weight(len(self._steps), units, most)
+            options = np.array([step.options for step in self._steps])
+            self._closed = tf.constant(np.where(np.arange(most) < options[:, None], 0.0, _NEVER), tf.float32)
             self._earlier, self._here, self._attention = weight(units, units), weight(units, units), weight(units, 1)
             own = [self._embedded, self._first, self._softmax, self._earlier, self._here, self._attention]
         self._told = tf.function(self._log_probabilities, reduce_retracing=True)
-        self.weights = [*own, *(each.value for cell in self._cells for each in cell.trainable_variables)]
+        self._stepped = tf.function(self._step, reduce_retracing=True)
+        self.weights = [*own, *(each.value for layer in self._layers for each in layer.trainable_variables)]
 
     def on_cpu(self) -> AbstractContextManager[None]:
         """Let TensorFlow compute on the CPU: it is as fast with so little, the same each time, and leaves a GPU to children."""
@@ -117,22 +130,27 @@ class Controller:
 
     def sample(self, count: int) -> list[Tokens]:
         """Return candidates, chosen by the controller's probabilities."""
+        tf = self._tf
         tokens = np.zeros((count, len(self._space.positions)), dtype=np.int64)
-
-        def drawn(step: Step, logits: Tensor) -> Tensor:
-            numbers = np.asarray(logits, dtype=np.float64)
-            if step.options:
-                # The largest of logits with Gumbel noise is drawn by their softmax.
-                chosen = (numbers + self._generator.gumbel(size=numbers.shape)).argmax(axis=1)
-                chosen[~active(self._space, tokens)[:, step.first]] = 0  # what is fed back must be what is told later on
-                tokens[:, step.first] = chosen
-            else:
-                chosen = (self._generator.random(numbers.shape) < 1 / (1 + np.exp(-numbers))).astype(np.int64)
-                tokens[:, step.first : step.first + step.skips] = chosen
-            return self._tf.constant(chosen)
-
         with self.on_cpu():
-            self._run(count, drawn)
+            states = [[tf.zeros((count, self._units))] * 2 for _ in self._layers]
+            value = tf.repeat(self._first, count, axis=0)
+            told: list[Tensor] = []
+            for number, step in enumerate(self._steps):
+                value, states = self._stepped(value, states)
+                told.append(value)
+                chosen = np.zeros(count, dtype=np.int64)
+                if step.options:
+                    logits = np.asarray((value @ self._softmax[number])[:, : step.options], dtype=np.float64)
+                    # The largest of logits with Gumbel noise is drawn by their softmax.
+                    chosen = (logits + self._generator.gumbel(size=logits.shape)).argmax(axis=1)
+                    chosen[~active(self._space, tokens)[:, step.first]] = 0  # what is fed back must be what is told later on
+                    tokens[:, step.first] = chosen
+                elif step.skips:
+                    earlier = tf.stack([told[anchor] for anchor in step.anchors], axis=1)
+                    logits = np.asarray(self._attended(earlier, value), dtype=np.float64)
+                    tokens[:, step.first : step.first + step.skips] = self._generator.random(logits.shape) < 1 / (1 + np.exp(-logits))
+                value = tf.gather(self._embedded[number], chosen)
         tokens[~active(self._space, tokens)] = 0
         return [tuple(line) for line in tokens.tolist()]
 
@@ -153,43 +171,37 @@ class Controller:
 
     def _log_probabilities(self, tokens: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
         tf = self._tf
-        logs, entropies = [], []
-
-        def known(step: Step, logits: Tensor) -> Tensor:
-            places = slice(step.first, step.first + max(1, step.skips))
-            chosen = tokens[:, places]
-            if step.options:
-                log = tf.nn.log_softmax(logits)
-                probable = tf.gather(log, chosen, axis=1, batch_dims=1)
-                entropy = -tf.reduce_sum(tf.exp(log) * log, axis=1, keepdims=True)
-                chosen = chosen[:, 0]
-            else:
-                probable = tf.math.log_sigmoid((2 * tf.cast(chosen, tf.float32) - 1) * logits)
+        # An anchor has no token of its own: it reads a place behind all others, where there is none.
+        places = [step.first if step.options else tokens.shape[1] for step in self._steps]
+        chosen, taking = (tf.gather(tf.pad(each, ((0, 0), (0, 1))), places, axis=1) for each in (tokens, there))
+        embedded = tf.einsum("cso,sou->csu", tf.one_hot(chosen, self._softmax.shape[2]), self._embedded)
+        first = tf.repeat(self._first[None], tf.shape(tokens)[0], axis=0)
+        value = tf.concat([first, embedded[:, :-1]], axis=1)
+        for layer in self._layers:
+            value = layer(value)
+        log = tf.nn.log_softmax(tf.einsum("csu,suo->cso", value, self._softmax) + self._closed)
+        logs = tf.unstack(taking * tf.gather(log, chosen, axis=2, batch_dims=2), axis=1)
+        entropies = -tf.reduce_sum(taking * tf.reduce_sum(tf.exp(log) * log, axis=2), axis=1)
+        for number, step in enumerate(self._steps):
+            if step.skips:
+                skips = slice(step.first, step.first + step.skips)
+                logits = self._attended(tf.gather(value, step.anchors, axis=1), value[:, number])
+                probable = tf.math.log_sigmoid((2 * tf.cast(tokens[:, skips], tf.float32) - 1) * logits)
                 share = tf.sigmoid(logits)
                 entropy = -(share * tf.math.log_sigmoid(logits) + (1 - share) * tf.math.log_sigmoid(-logits))
-            logs.append(tf.reduce_sum(there[:, places] * probable, axis=1))
-            entropies.append(tf.reduce_sum(there[:, places] * entropy, axis=1))
-            return chosen
+                logs[number] = tf.reduce_sum(there[:, skips] * probable, axis=1)
+                entropies += tf.reduce_sum(there[:, skips] * entropy, axis=1)
+        return tf.stack(logs, axis=1), entropies
 
-        self._run(tf.shape(tokens)[0], known)
-        return tf.stack(logs, axis=1), tf.add_n(entropies)
+    def _step(self, value: Tensor, states: list[list[Tensor]]) -> tuple[Tensor, list[list[Tensor]]]:
+        """Return what the layers tell of a value [candidates, units], and their states behind it."""
+        after = []
+        for layer, state in zip(self._layers, states, strict=True):
+            value, held = layer.cell(value, state)
+            after.append(held)
+        return value, after
 
-    def _run(self, count: Any, choose: Callable[[Step, Tensor], Tensor]) -> None:
-        """Go through the steps; `choose` is given each with its logits, and returns its tokens."""
+    def _attended(self, earlier: Tensor, here: Tensor) -> Tensor:
+        """Return the logits of skips [candidates, anchors] from what was told at earlier anchors [candidates, anchors, units] and here."""
         tf = self._tf
-        states = [[tf.zeros((count, self._units))] * 2 for _ in self._cells]
-        value = tf.repeat(self._first, count, axis=0)
-        remembered: dict[int, Tensor] = {}
-        for number, step in enumerate(self._steps):
-            for index, cell in enumerate(self._cells):
-                value, states[index] = cell(value, states[index])
-            if step.options:
-                chosen = choose(step, (value @ self._softmax[number])[:, : step.options])
-                value = tf.gather(self._embedded[number], chosen)
-                continue
-            remembered[number] = value
-            if step.skips:
-                here = value @ self._here
-                before = [tf.tanh(remembered[anchor] @ self._earlier + here) @ self._attention for anchor in step.anchors]
-                choose(step, tf.concat(before, axis=1))
-            value = tf.repeat(self._embedded[number][:1], count, axis=0)
+        return tf.squeeze(tf.tanh(earlier @ self._earlier + (here @ self._here)[:, None]) @ self._attention, axis=2)

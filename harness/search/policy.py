@@ -21,10 +21,12 @@ class Reinforce:
         """Take the learning rate, the share of the baseline that stays at each batch, and what a nat of entropy is worth."""
         self._controller = Controller(space, seed)
         import keras
+        import tensorflow as tf
 
         with self._controller.on_cpu():
-            self._optimizer = keras.optimizers.Adam(learning_rate)
-            self._optimizer.build(self._controller.weights)
+            optimizer = keras.optimizers.Adam(learning_rate)
+            optimizer.build(self._controller.weights)
+        self._applied = tf.function(optimizer.apply)
         self._decay = decay
         self._entropy = entropy
         self._baseline: float | None = None
@@ -56,9 +58,7 @@ class Reinforce:
         self._apply(tape, loss)
 
     def _apply(self, tape: object, loss: object) -> None:
-        weights = self._controller.weights
-        gradients = tape.gradient(loss, weights, unconnected_gradients="zero")  # type: ignore[attr-defined]
-        self._optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        self._applied(tape.gradient(loss, self._controller.weights, unconnected_gradients="zero"))  # type: ignore[attr-defined]
 
 
 class Ppo(Reinforce):
