@@ -73,7 +73,10 @@ def build(
     for a space without blocks or with too many, and what a session raises.
     """
     seek = round(SOUGHT * calibration) if isinstance(what, Space) and not what.skips else 0
-    networks, blocks = _needed(what, calibration - seek + held_out, widths, layers=layers)
+    networks, blocks = _needed(what, calibration + held_out, widths, layers=layers)
+    at = calibration - seek
+    spare = networks[at : at + seek]
+    del networks[at : at + seek]
     with passes_on(device, threads, inventory, results, progress) as passes:
         if opened is not None:
             opened(passes.rig)
@@ -86,10 +89,9 @@ def build(
         started = time.monotonic()
         if seek:
             assert isinstance(what, Space)
-            first = WARM_PASSES // 2 if max_time_s is None else 1
+            first = max(1, WARM_PASSES // 2) if max_time_s is None else 1
             measure_blocks(passes, measured, whole, most=first)
-            more = _sought(passes, measured, what, precision, seek, first, {network.sha256 for network in networks})
-            at = calibration - seek
+            more = _sought(passes, measured, what, precision, first, networks, spare)
             networks[at:at] = more
             whole[at:at] = [passes.task(network_model(network, precision), NETWORKS) for network in more]
         if max_time_s is None:
@@ -160,16 +162,27 @@ def measure_blocks(passes: Passes, measured: Sequence[Blocks], whole: Sequence[T
 
 
 def _sought(
-    passes: Passes, measured: Sequence[Blocks], space: Space, precision: DirectPrecision, count: int, first: int, known: set[str]
+    passes: Passes,
+    measured: Sequence[Blocks],
+    space: Space,
+    precision: DirectPrecision,
+    first: int,
+    known: Sequence[Network],
+    spare: Sequence[Network],
 ) -> list[Network]:
-    """Return networks that a search would find by the first passes: the same ones where a build goes on that was cut short."""
+    """Return as many networks as are spare: such as a search would find by the first passes and are not known, then spare ones.
+
+    They are the same where a build goes on that was cut short.
+    """
     early = [replace(one, warm=replace(one.warm, repetitions=one.warm.repetitions[:first])) for one in measured]
     table = LatencyTable(origin_of(passes.rig, space, precision, datetime.now(UTC)), rows_of(early, passes.rig.threads))
     try:
-        found = sought_in(space, table, count, plan.SEED)
+        sought = sought_in(space, table, len(spare), plan.SEED)
     except MissingBlock:
-        return []  # blocks that the device cannot run are told of elsewhere
-    return [network for network in found if network.sha256 not in known]
+        sought = []  # blocks that the device cannot run are told of elsewhere
+    have = {network.sha256 for network in known}
+    found = {network.sha256: network for network in (*sought, *spare) if network.sha256 not in have}
+    return list(found.values())[: len(spare)]
 
 
 def _measure_for(
