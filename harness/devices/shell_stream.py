@@ -24,10 +24,12 @@ _FIRST_SIGNAL, _LAST_SIGNAL = 129, 192
 # The shell is to lead a process group of its own, whose number names all that the command starts: OpenSSH's and adbd's shells do, others
 # are helped by setsid. The command waits for a line, so that nothing runs whose group the harness does not know, and what it leaves
 # behind ends with it: by USR1 too, since Android's shell catches TERM, and forgets one that comes between a fork and its exec.
-_MARK = "latency-harness-group"
+# Stdout and stderr come by ways of their own, either first, so each has its mark.
+_MARK, _STDERR_MARK = "latency-harness-group", "latency-harness-begins"
 _WRAPPER = f"""{{ read -r _ _ _ _ group _ </proc/$$/stat; }} 2>/dev/null
 [ -z "$group" ] || [ "$group" = $$ ] || exec setsid sh -c "$0" "$0" "$@"
 command -v "$1" >/dev/null 2>&1 || {{ echo {_MARK} 0; exit 127; }}
+echo {_STDERR_MARK} >&2
 echo {_MARK} $$
 read -r go || exit 1
 "$@"
@@ -36,6 +38,7 @@ trap '' TERM USR1
 kill -TERM 0 2>/dev/null
 kill -USR1 0 2>/dev/null
 exit $status"""
+_STDERR_LINE = f"{_STDERR_MARK}\n".encode()
 _MOST_CHATTER_LINES = 1000
 
 
@@ -118,6 +121,7 @@ class ShellStream:
         self._pending = bytearray()  # received, and not yet returned
         self._searched = 0  # so many of these bytes hold no newline
         self._stderr = bytearray()
+        self._stderr_began = False
         self._sending, self._receiving, self._ending = threading.Lock(), threading.Lock(), threading.Lock()
         self._ended = False
 
@@ -143,7 +147,6 @@ class ShellStream:
             raise RemoteFailure(self.device, "its login shell does not stop printing", "look at its start-up files, such as ~/.bashrc")
         if self._group == 0:
             raise RemoteFailure(self.device, f"cannot start {self._program}: not found on the device")
-        self._stderr.clear()
         self.send(b"go\n", deadline)
 
     def send(self, line: bytes, deadline: float) -> None:
@@ -221,6 +224,9 @@ class ShellStream:
             return False
         self._pending += part[0]
         self._stderr += part[1]
+        if not self._stderr_began and (mark := self._stderr.find(_STDERR_LINE)) >= 0:
+            self._stderr_began = True
+            del self._stderr[: mark + len(_STDERR_LINE)]
         del self._stderr[:-_STDERR_KEPT_BYTES]
         return True
 
