@@ -55,7 +55,7 @@ Floats = npt.NDArray[np.float64]
 
 def main() -> None:
     """Do what is missing of it all, and compare."""
-    options = figures.arguments(__doc__, folder="../shared/data", trials=120, images=10_000, epochs=15, seeds=3)
+    options = figures.arguments(__doc__, folder="../shared/data", trials=100, images=10_000, epochs=12, seeds=3)
     settings = {name: str(getattr(options, name)) for name in ("trials", "images", "epochs")}
     state = figures.State("headline", options, **settings)
     data = images(state, Path(options.folder), options.images)
