@@ -2,7 +2,6 @@
 
 The network reads digits of 7x7 pixels. It is trained, and brought to a minimum of the loss by L-BFGS; then every weight is set to zero
 by itself, and weights are removed by saliency, by saliency computed anew after each tenth of them, and by magnitude, without training.
-Where the loss is above that of a guess, all of them have ruined the network: shares so small are shown, and not judged.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def main() -> None:
     )
     guessed = float(np.log(data.classes))
     pairs = list(zip(losses["saliency"], losses["magnitude"], strict=True))
-    later = all(one <= other for one, other in pairs if min(one, other) < guessed)
+    later = all(one <= other for one, other in pairs)
     doubled = {
         by: next((share for share, loss in zip(SHARES, losses[by], strict=True) if loss > 2 * losses["whole"]), 0.0) for by in ORDERS
     }
