@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.errors import ConfigError, TrainingFailed
 from harness.training.data import DataSet
+from harness.training.fused import fused_norms
 from harness.training.layers import seed_chance
 
 
@@ -110,14 +111,15 @@ def fit(
         model.compile(optimizer, loss_of(model, recipe), metrics=[keras.metrics.CategoricalAccuracy("accuracy")])
         optimizer.build(model.trainable_variables)
         given = fed(data.train, data.classes, shape, recipe, seed=seed)
-        model.fit(
-            given if steps is None else given.repeat().take(steps),
-            validation_data=fed(data.validation, data.classes, shape, recipe),
-            epochs=epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate, on_epoch_end=ended), *callbacks],
-        )
+        with fused_norms(model):
+            model.fit(
+                given if steps is None else given.repeat().take(steps),
+                validation_data=fed(data.validation, data.classes, shape, recipe),
+                epochs=epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate, on_epoch_end=ended), *callbacks],
+            )
         test = accuracy_of(model, data.test, data.classes, recipe) if tested else None
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise TrainingFailed(f"it does not fit into memory: {str(error).splitlines()[0]}", "a smaller batch may") from None

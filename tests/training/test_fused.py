@@ -1,0 +1,61 @@
+"""Batch normalizations that train by the fused operation, held against those of Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.training.fused import fused_norms
+
+
+def trained(keras: Any, norm: dict[str, Any], *, fused: bool) -> tuple[list[Any], Any]:
+    """Return the weights of a small network after a few steps, and the network."""
+    keras.utils.set_random_seed(3)
+    given = keras.Input((6, 5, 3))
+    made = keras.layers.Conv2D(4, 3, use_bias=False)(given)
+    made = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.8, **norm)(made))
+    inner = keras.Sequential([keras.Input((4, 3, 4)), keras.layers.Conv2D(5, 1), keras.layers.BatchNormalization(momentum=0.8)])
+    made = keras.layers.Flatten()(inner(made))
+    model = keras.Model(given, keras.layers.BatchNormalization(momentum=0.8)(keras.layers.Dense(2)(made)))
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
+    draws = np.random.default_rng(0)
+    x, y = draws.normal(2, 3, (32, 6, 5, 3)).astype("float32"), draws.normal(size=(32, 2)).astype("float32")
+    if fused:
+        with fused_norms(model):
+            model.fit(x, y, batch_size=16, epochs=5, shuffle=False, verbose=0)
+    else:
+        model.fit(x, y, batch_size=16, epochs=5, shuffle=False, verbose=0)
+    return model.get_weights(), model
+
+
+@pytest.mark.parametrize("norm", [{}, {"scale": False}, {"center": False}, {"trainable": False}, {"axis": 1}, {"epsilon": 0.1}], ids=str)
+def test_trains_as_keras_does(keras: Any, norm: dict[str, Any]) -> None:
+    usual, _ = trained(keras, norm, fused=False)
+    found, model = trained(keras, norm, fused=True)
+    for one, other in zip(usual, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=2e-3, atol=2e-4)
+    assert not any("call" in vars(layer) for layer in model.layers)
+
+
+def test_the_fused_operation_is_what_trains(keras: Any) -> None:
+    import tensorflow as tf
+
+    _, model = trained(keras, {}, fused=False)
+    norm = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
+
+    def operations() -> set[str]:
+        traced = tf.function(lambda x: norm(x, training=True)).get_concrete_function(tf.TensorSpec((2, 4, 3, 4)))
+        return {one.type for one in traced.graph.get_operations()}
+
+    with fused_norms(model):
+        assert "FusedBatchNormV3" in operations()
+    assert "FusedBatchNormV3" not in operations()
+
+
+def test_a_model_is_as_it_was_after_an_error(keras: Any) -> None:
+    _, model = trained(keras, {}, fused=False)
+    with pytest.raises(KeyboardInterrupt), fused_norms(model):
+        raise KeyboardInterrupt
+    assert not any("call" in vars(layer) for layer in model.layers)
