@@ -105,7 +105,7 @@ def swept(state: figures.State, data: DataSet, recipe: Recipe, space: Space) -> 
 
 def strided(width: float, resolution: int, kept: Sequence[int], space: Space) -> Network:
     """Return MobileNetV2 with these of its five strides, the first that of its stem; set up for training as the space's networks are."""
-    network = network_named(f"mobilenet_v2:width={width},resolution={resolution}")
+    network = network_named(f"mobilenet_v2:width={width}")  # all five strides need more pixels than the images have
     like = space.network(space.sample(random.Random(0)))
     blocks: list[Block] = []
     number = 0
@@ -120,7 +120,7 @@ def strided(width: float, resolution: int, kept: Sequence[int], space: Space) ->
             blocks.append(block)
     blocks[-1] = replace(blocks[-1], units=like.blocks[-1].units)  # type: ignore[call-arg,attr-defined]  # dense layers
     name = f"mobilenet_v2:width={width},resolution={resolution},strides={''.join(map(str, kept))}"
-    return Network(name, network.input, tuple(blocks), like.training)
+    return Network(name, (resolution, resolution, network.input[2]), tuple(blocks), like.training)
 
 
 def searched(state: figures.State, space: Space, table: Path, trials: int, epochs: int) -> dict[str, Network]:
