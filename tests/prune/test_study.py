@@ -80,6 +80,7 @@ def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
 ) -> None:
     whole = study(asked, images, tmp_path / "whole", make=make)
     trained = 0
+    cut_before: set[str] = set()
 
     def cut(training: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         nonlocal trained
@@ -88,9 +89,16 @@ def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
             raise KeyboardInterrupt
         return training(*arguments, **named)
 
+    def noted(log: LineLog, line: Any) -> None:
+        if begun := {"step", "round", "final"} & set(line) - cut_before:
+            cut_before.update(begun)  # its file is there, its line is not
+            raise KeyboardInterrupt
+        append(log, line)
+
     monkeypatch.setattr("harness.prune.study.fit", partial(cut, fitting.fit))
-    called = Isolated.__call__
+    called, append = Isolated.__call__, LineLog.append
     monkeypatch.setattr(Isolated, "__call__", lambda trainer, given: cut(called, trainer, given))
+    monkeypatch.setattr(LineLog, "append", noted)
     for _ in range(20):
         try:
             found = study(asked, images, tmp_path / "cut", make=make)
