@@ -147,7 +147,8 @@ def searched(state: figures.State, space: Space, table: Path, trials: int, epoch
     if not state.rows("search"):
         state.harness("search", *asked, *how, "--trials", str(trials), "--target-ms", f"{targets_ms[1]:.4f}")
         state.add("search")
-    tried = [read(Trial, json.loads(line), "a trial") for line in (folder / "trials.jsonl").read_text().splitlines()[1:]]
+    trials_of = (read(Trial, json.loads(line), "a trial") for line in (folder / "trials.jsonl").read_text().splitlines()[1:])
+    tried = list({trial.tokens: trial for trial in trials_of}.values())  # of one that was measured, a second line tells that
     found = {}
     for target_ms in targets_ms:
         reward = Weighted({"latency_ms": target_ms})

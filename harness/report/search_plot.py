@@ -47,12 +47,12 @@ def draw_search(study: Study, found: Searched) -> Figure:
 
 def _draw_front(axes: Axes, found: Searched, name: str, target: Target) -> None:
     style(axes)
-    known = [trial for trial in found.trials if trial.reward is not None and trial.quality is not None]
     predicted: list[tuple[float, float]] = []
     measured: list[tuple[float, float]] = []
-    for trial in known:
-        points = measured if target.table is None or name in trial.predicted else predicted
-        points.append((trial.used[name], trial.quality or 0.0))
+    for trial in found.trials:
+        if trial.reward is not None and trial.quality is not None:
+            points = measured if target.table is None or name in trial.predicted else predicted
+            points.append((trial.used[name], trial.quality))
     for points, face, label in ((predicted, "none", "predicted"), (measured, COLOURS[0], "measured")):
         if points:
             axes.plot(*zip(*points, strict=True), "o", ms=4, mfc=face, mec=COLOURS[0], mew=0.7, alpha=0.6, label=label)

@@ -19,7 +19,8 @@ def fused_norms(model: Any) -> Iterator[None]:
     """
     import keras
 
-    norms = [layer for layer in layers_of(model) if type(layer) is keras.layers.BatchNormalization and fits(layer)]
+    every = dict.fromkeys(layers_of(model))  # a layer may be shared
+    norms = [layer for layer in every if type(layer) is keras.layers.BatchNormalization and fits(layer)]
     for layer in norms:
         object.__setattr__(layer, "call", MethodType(fused_call, layer))  # Keras would keep what is set in the usual way
     try:
