@@ -32,7 +32,7 @@ needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -
 
 # The tests that measure on this machine take turns at its lease, with some more in their half; all others, whose boards have a lease of
 # their own, run beside them.
-MEASURING := tests/cli tests/devices tests/measure tests/convert tests/tables
+MEASURING := tests/cli tests/devices tests/measure tests/convert tests/tables tests/training
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 BY_LINES = 2>&1 | sed --unbuffered 's/^/$@ | /'

@@ -79,7 +79,8 @@ def test_an_installed_wheel_finds_its_models_and_its_agent(wheel: Path, tmp_path
     assert Path(told["harness"]).is_relative_to(site)
     assert Path(told["agent"]).is_relative_to(site)
     assert told["archive"] == agent_archive().name
-    assert told["models"] == sorted(path.relative_to(ROOT / "models").as_posix() for path in (ROOT / "models").rglob("*") if path.is_file())
+    files = [path.relative_to(ROOT / "models") for path in (ROOT / "models").rglob("*") if path.is_file()]
+    assert told["models"] == sorted(path.as_posix() for path in files if path.suffix != ".pyc")  # tests beside this one leave some
     assert told["models"]
     assert told["devices"] == ["local", "local-tflite-runtime"]
 
