@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from harness.cli.main import cli
 from harness.errors import AgentDied, ConfigError, HarnessError
-from harness.measure import plan
+from harness.measure import plan, stats
 from harness.measure.compare import _sentence, compare
 from harness.measure.frames import comparisons
 from harness.measure.result import Comparison, Progress
@@ -74,7 +74,8 @@ def test_a_difference_is_said_in_a_sentence(doubled: Comparison) -> None:
 
 def test_pairs_are_counted_over_the_processes(doubled: Comparison) -> None:
     assert doubled.processes >= LEAST
-    assert doubled.pairs >= LEAST * plan.COMPARE_EXCHANGES * plan.COMPARE_PAIRS
+    taken = doubled.processes * plan.COMPARE_EXCHANGES * plan.COMPARE_PAIRS
+    assert doubled.pairs >= (1 - 2 * stats.MOST_DISTURBED_SHARE) * taken  # others may disturb so many samples of either side
 
 
 def test_both_sides_are_stored_with_their_samples(doubled: Comparison, folder: Path) -> None:
