@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ class LineLog:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+", encoding="utf-8")
+            self._file = path.open("a+", encoding="utf-8", newline="")  # what is read is what is there: a file is cut by its bytes
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
@@ -84,11 +85,12 @@ class LineLog:
             return []
         try:
             found, *lines = [json.loads(line) for line in whole.splitlines()]
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path} is no log of a {self._what}: {error.msg}", hint) from None
-        if found != json.loads(json.dumps(dict(settings))):
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path} is no log of a {self._what}: {error}", hint) from None
+        wanted = json.loads(json.dumps(dict(settings)))
+        if found != wanted:
             raise ConfigError(
-                f"the {self._what} in {path} has other settings: {_differences(found, settings)}", "name another folder for this one"
+                f"the {self._what} in {path} has other settings: {_differences(found, wanted)}", "name another folder for this one"
             )
         file.truncate(len(whole.encode()))
         return lines
@@ -97,5 +99,17 @@ class LineLog:
 def _differences(found: object, settings: Mapping[str, Any]) -> str:
     if not isinstance(found, dict):
         return "its first line holds none"
-    names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
-    return "; ".join(f"{name} {found.get(name)}, not {settings.get(name)}" for name in names)
+    told = []
+    for name in {**found, **settings}:
+        one, other = found.get(name), settings.get(name)
+        if one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            told.append(f"{name}: {_differences(one, other)}")
+        else:
+            told.append(f"another {name}" if _is_hash(one) or _is_hash(other) else f"{name} {one}, not {other}")
+    return "; ".join(told)
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None

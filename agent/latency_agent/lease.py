@@ -76,21 +76,23 @@ class Lease:
             if held is None or held["token"] != self._token or self.holder not in held["holders"]:
                 return
             others = {name: one for name, one in held["holders"].items() if name != self.holder}
-            if others:
+            if others or not self._removed():
                 self._write_file(others)
-            else:
-                self._path.unlink()
+
+    def _removed(self) -> bool:
+        """Remove the file and return True, False where it is another user's: /tmp lets none but the owner remove it."""
+        try:
+            self._path.unlink()
+        except PermissionError:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         # The lock file guards a change of the lease for the moment of the change alone; the kernel drops it with the process. Whoever
         # holds it longer than that must not hold up a heartbeat, or the agent's end.
         path = f"{self._path}.lock"
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor = os.open(path, flags)
-        except FileNotFoundError:
-            descriptor = os.open(path, flags | os.O_CREAT, 0o644)
+        descriptor = _opened(path, os.O_RDONLY, 0o644)
         try:
             deadline = time.monotonic() + _LOCK_TIMEOUT_S
             while True:
@@ -113,7 +115,7 @@ class Lease:
         except FileNotFoundError:
             return None
         except ValueError:
-            # Written by nobody who renames into place: no holder will ever refresh it.
+            # Whoever wrote it was ended while it did: no holder will ever refresh it.
             return None
         wanted = {"owner": str, "token": str, "boot_id": str, "holders": dict}
         if not isinstance(held, dict) or not all(isinstance(held.get(key), kind) for key, kind in wanted.items()):
@@ -129,17 +131,25 @@ class Lease:
 
     def _write_file(self, holders: Dict[str, Dict[str, int]]) -> None:
         held = {"owner": self._owner, "token": self._token, "boot_id": self._boot, "holders": holders}
-        # A name that nobody can guess, and never an existing file: /tmp belongs to all.
-        temporary = Path(f"{self._path}.{secrets.token_hex(8)}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with os.fdopen(os.open(str(temporary), flags, 0o644), "w") as file:
-                json.dump(held, file)
-            temporary.replace(self._path)
-        except OSError:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-            raise
+        # Any user may take over what has expired, so all may write it, and in place: in /tmp none but its owner may replace a file.
+        # Who reads it holds the lock, and never sees half of it.
+        with os.fdopen(_opened(str(self._path), os.O_WRONLY, 0o666), "w") as file:
+            json.dump(held, file)
+            file.truncate()
+
+
+def _opened(path: str, how: int, mode: int) -> int:
+    """Return the descriptor of a file, no link, that is there already or is made now, of this mode whatever the umask."""
+    flags = how | os.O_NOFOLLOW | os.O_CLOEXEC
+    # Without O_CREAT first: where all may write, Linux refuses it for another user's file.
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:  # somebody else has just made it
+        return os.open(path, flags)
+    os.fchmod(descriptor, mode)
+    return descriptor
 
 
 def _end(pid: int) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.devices.adb_link import Link
 from harness.devices.inventory import Device
 from harness.devices.shell_stream import Channel, ShellTransport
+from harness.devices.transport import poll_ms
 from harness.errors import DeviceError, RemoteFailure, TimedOut, Vanished
 
 _CHUNK_BYTES = 1 << 16
@@ -238,7 +239,7 @@ class _Channel:
     def _wait(self, event: int, deadline: float) -> None:
         poll = select.poll()
         poll.register(self._socket.fileno(), event)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if not poll.poll(poll_ms(deadline)):
             raise TimeoutError
 
 

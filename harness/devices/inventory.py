@@ -6,6 +6,7 @@ The file is looked for under an explicit path, then `$HARNESS_DEVICES`, then as 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -216,14 +217,16 @@ class _Reader:
                 raise self.error((*where, key), message)
 
 
-_WORDS = {str: "a text in quotes", int: "a whole number", float: "a number", list: "a list of texts", dict: "a table"}
+_WORDS = {str: "a text in quotes", int: "a whole number", float: "a finite number", list: "a list of texts", dict: "a table"}
 
 
 def _fits(value: Any, kind: type) -> bool:
     if kind is list:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is str:
+        return isinstance(value, str) and "\0" not in value
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from harness.devices.transport import Completed, how_it_ended
+from harness.devices.transport import Completed, how_it_ended, poll_ms
 from harness.errors import AgentDied, RemoteFailure, TimedOut
 
 _CHUNK_BYTES = 1 << 20
@@ -164,7 +164,7 @@ class LocalStream:
         poll = select.poll()
         poll.register(pipe, event)
         poll.register(self._wake_read, select.POLLIN)
-        descriptors = [descriptor for descriptor, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000)]
+        descriptors = [descriptor for descriptor, _ in poll.poll(poll_ms(deadline))]
         if self._wake_read.fileno() in descriptors:
             raise self._died()
         return bool(descriptors)

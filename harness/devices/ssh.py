@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.devices.inventory import Device
 from harness.devices.shell_stream import Channel, ShellTransport
 from harness.devices.ssh_connection import Connection, ssh_exception
+from harness.devices.transport import poll_ms
 from harness.errors import DeviceError, RemoteFailure, TimedOut, Vanished
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class _Channel:
                 return None
             poll = select.poll()
             poll.register(channel.fileno(), select.POLLIN)
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if not poll.poll(poll_ms(deadline)):
                 raise TimeoutError
 
     def status(self, timeout_s: float) -> int | None:

@@ -138,7 +138,7 @@ def socket_to(device: str, route: Route, via: paramiko.SSHClient | None, deadlin
     else:
         try:
             return _direct(route, deadline)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name that none can have, for one
             failure = error
     why = "did not answer in time" if isinstance(failure, TimeoutError) else (getattr(failure, "strerror", None) or str(failure))
     raise Offline(
@@ -191,22 +191,33 @@ class _Process:
         self.process.wait()
 
 
-def load_known(route: Route, keys: paramiko.HostKeys) -> None:
-    """Add the host keys that the user's files know to `keys`; lines that are none are passed over, as `ssh` does."""
+def load_known(route: Route, keys: paramiko.HostKeys) -> set[bytes]:
+    """Add the host keys that the user's files know to `keys`, and return those that they revoke, which are not added for any host.
+
+    Lines that are none are passed over, as `ssh` does.
+    """
     import paramiko
     from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
+    known, revoked = [], set()
     for file in route.known_hosts:
-        if not file.is_file():
-            continue
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            entry = None
-            if line.strip() and not line.startswith(("#", "@")):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ():
+            marked = line.startswith("@revoked ")
+            entry: Any = None
+            if marked or not line.startswith(("#", "@")):
                 with suppress(paramiko.SSHException, InvalidHostKey):
-                    entry = HostKeyEntry.from_line(line.strip(), number)
-            if entry is not None and entry.key is not None:
-                for name in entry.hostnames or []:
-                    keys.add(name, entry.key.get_name(), entry.key)
+                    entry = HostKeyEntry.from_line(line.removeprefix("@revoked ").strip())
+            if entry is None or entry.key is None:
+                continue
+            if marked:
+                revoked.add(entry.key.asbytes())
+            else:
+                known.append(entry)
+    for entry in known:
+        if entry.key.asbytes() not in revoked:
+            for name in entry.hostnames:
+                keys.add(name, entry.key.get_name(), entry.key)
+    return revoked
 
 
 def prefer(transport: paramiko.Transport, kinds: Sequence[str]) -> None:

@@ -7,7 +7,9 @@ AgentDied when a live process ended unasked.
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,11 @@ class Completed:
 def how_it_ended(exit: int) -> str:  # noqa: A002 - the word of Completed
     """Return how a process with this exit status ended, as a sentence about it goes on."""
     return f"was ended by {signal.Signals(-exit).name}" if exit < 0 else f"ended with exit status {exit}"
+
+
+def poll_ms(deadline: float) -> int:
+    """Return how long it is to a deadline as `poll` takes it: in ms, of which a C int holds 24 days."""
+    return min(math.ceil(max(0.0, deadline - time.monotonic()) * 1000), 2**31 - 1)
 
 
 class Stream(Protocol):

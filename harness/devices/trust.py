@@ -12,7 +12,7 @@ from typing import Any
 from harness.devices.inventory import Device
 from harness.devices.ssh_connect import changed_key, fingerprint, left_s, let_in, load_known, prefer, socket_to
 from harness.devices.ssh_route import Route, route_to
-from harness.errors import ConfigError, Offline
+from harness.errors import ConfigError, Offline, Unauthorized
 
 _TIMEOUT_S = 20.0
 
@@ -58,7 +58,7 @@ def _shown(device: str, hop: Route, sock: Any, deadline: float, opened: list[Any
 
     opened.append(sock)
     known = paramiko.HostKeys()
-    load_known(hop, known)
+    revoked = load_known(hop, known)
     kinds = known.lookup(hop.key_name)
     try:
         transport = paramiko.Transport(sock)
@@ -69,6 +69,9 @@ def _shown(device: str, hop: Route, sock: Any, deadline: float, opened: list[Any
         key = transport.get_remote_server_key()
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise Offline(device, f"{hop.host} does not answer as an SSH server: {error}", "see whether `ssh` reaches it") from error
+    if key.asbytes() in revoked:
+        what = f"the key that {hop.key_name} shows is revoked in your known hosts: {fingerprint(key)}"
+        raise Unauthorized(device, what, "ask whoever runs the board for another host key")
     if kinds is None:
         return UnknownKey(hop.key_name, fingerprint(key), f"{hop.key_name} {key.get_name()} {key.get_base64()}", _file(device, hop))
     if not known.check(hop.key_name, key):

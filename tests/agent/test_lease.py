@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -137,6 +141,44 @@ def test_a_disk_that_is_full_for_a_moment_costs_no_lease(path: Path, monkeypatch
         assert not lease.refresh()
     assert lease.refresh()
     assert [file.name for file in path.parent.iterdir() if file.name.startswith(f"{path.name}.") and not file.name.endswith(".lock")] == []
+
+
+def as_user(number: int, do: Callable[[], object]) -> int:
+    """Do something as another user, under a umask that leaves others nothing; return 0, 2 where the lease is held, 1 for an error."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.umask(0o077)
+            os.setgid(number)
+            os.setuid(number)
+            do()
+            os._exit(0)
+        except Busy:
+            os._exit(2)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to act as two users takes root: this test runs where root runs it")
+def test_what_one_user_let_expire_another_takes_over() -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o1777)
+    path = folder / "device.lease"
+    ann, bob = Lease(path, "ann", "one"), Lease(path, "bob", "two")
+    try:
+        assert as_user(2001, ann.acquire) == 0
+        assert as_user(2002, bob.acquire) == 2
+        age(path, EXPIRY_S + 0.1)
+        assert as_user(2002, bob.acquire) == 0
+        assert owner(path) == "bob"
+        assert as_user(2001, ann.acquire) == 2
+        assert as_user(2002, bob.release) == 0  # the file stays, for it is the first user's
+        assert as_user(2001, ann.acquire) == 0
+        assert as_user(2001, ann.release) == 0
+        assert not path.exists()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_lost_lease_is_neither_refreshed_nor_released(path: Path) -> None:

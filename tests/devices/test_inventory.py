@@ -110,6 +110,8 @@ def test_an_only_device_is_the_default() -> None:
         ('[devices.a]\ntransport = "local"\ncore = "3"', [":3: core is a whole number, not '3'"]),
         ('[devices.a]\ntransport = "local"\ncore = true', [":3: core is a whole number, not True"]),
         ('[devices.a]\ntransport = "local"\ncore = -1', [":3: core is a number from 0 on, not -1"]),
+        ('[devices.a]\ntransport = "local"\ntemperature_limit_c = nan', [":3: temperature_limit_c is a finite number, not nan"]),
+        ('[devices.a]\ntransport = "local"\npython = "a\\u0000b"', [":3: python is a text in quotes"]),
         ('[devices.a]\ntransport = "local"\ntags = "desk"', [":3: tags is a list of texts, not 'desk'"]),
         ('[devices.a]\ntransport = "adb"\nfrequency_khz = 1500000', [":3: frequency_khz needs become"]),
         ('[devices.a]\ntransport = "local"\nbecome = "su 0"\nfrequency_khz = 0', [":4: frequency_khz is a number from 1 on, not 0"]),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 
 from harness.devices.ssh import SshTransport
 from harness.devices.ssh_route import route_to
-from harness.devices.transport import open_transport
+from harness.devices.transport import open_transport, poll_ms
+from harness.devices.trust import unknown_key
 from harness.errors import ConfigError, Offline, RemoteFailure, TimedOut, Unauthorized, Vanished
 from tests.devices.contract import LARGE, CutContract, TransportContract, soon
 from tests.devices.sshd import Sshd
@@ -56,6 +58,12 @@ class TestSsh(TransportContract):
         folder = tmp_path / "remote"
         folder.mkdir()
         return str(folder)
+
+
+def test_a_deadline_is_never_too_far_for_poll() -> None:
+    assert poll_ms(time.monotonic() - 1) == 0
+    assert 900 < poll_ms(time.monotonic() + 1) <= 1000
+    assert poll_ms(time.monotonic() + 1e9) == 2**31 - 1
 
 
 def test_an_ssh_device_is_reached_by_ssh(server: Sshd) -> None:
@@ -150,6 +158,21 @@ def test_a_changed_host_key_is_refused(sshd: Sshd) -> None:
     sshd.start()
     with pytest.raises(Unauthorized, match=r"not the one that is known: it shows ssh-ed25519 SHA256:"):
         SshTransport(sshd.device).run(["true"], soon())
+
+
+def test_a_revoked_host_key_is_refused(sshd: Sshd) -> None:
+    known = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(known + f"@revoked * {' '.join(known.split()[1:])}\n")
+    with pytest.raises(Unauthorized, match="is not known"):
+        SshTransport(sshd.device).run(["true"], soon())
+    with pytest.raises(Unauthorized, match=r"is revoked in your known hosts: ssh-ed25519 SHA256:"):
+        unknown_key(sshd.device)
+
+
+@pytest.mark.parametrize("host", ["pi4..local", "a" * 64 + ".local"])
+def test_a_name_that_no_host_can_have_is_told(server: Sshd, host: str) -> None:
+    with pytest.raises(Offline, match=f"cannot reach {re.escape(host)}"):
+        SshTransport(replace(server.device, host=host)).run(["true"], soon())
 
 
 def test_a_key_that_is_not_taken_is_told(sshd: Sshd) -> None:
