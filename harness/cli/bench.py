@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-time",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.SECONDS,
     default=60.0,
     show_default=True,
     metavar="S",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -17,7 +18,27 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MOST_WIDE = 4
+_DIGITS = 19
+"""Of a dimension: those of 64 bits."""
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
+
+
+class _Positive(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
+POSITIVE = _Positive(min=0, min_open=True)
+"""A finite number above 0."""
+
+SECONDS = _Positive(min=0, min_open=True, max=1_000_000)
+"""A length of time: up to eleven days."""
+
+SEED = click.IntRange(min=0, max=2**32 - 1)
+"""What numpy takes for a seed."""
 
 
 def share(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -54,7 +75,7 @@ def shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     for value in values:
         name, _, dims = value.rpartition("=")  # names of inputs may hold = themselves
         parts = [part.strip() for part in dims.split(",")]
-        if not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if not name or not all(part.isdecimal() and len(part) < _DIGITS and int(part) > 0 for part in parts):
             raise click.BadParameter(f"{value!r} is not a shape; write NAME=DIMS, such as input=1,224,224,3", ctx, param)
         if name in mapping:
             raise click.BadParameter(f"{name} is given twice", ctx, param)

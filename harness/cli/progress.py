@@ -58,7 +58,7 @@ def _live_models() -> Iterator[Callable[[Progress], None]]:
             ended = now.phase in {"stored", "done"}
             total = now.max_time_s or (1.0 if ended else None)
             spent = total if ended else now.spent_s
-            bars.update(lines[name], total=total, completed=spent, phase=now.phase, so_far=now.note or _so_far(now), refresh=True)
+            bars.update(lines[name], total=total, completed=spent, phase=now.phase, so_far=_escaped(now.note) or _so_far(now), refresh=True)
 
         yield update
 

@@ -39,9 +39,10 @@ COLD_BLOCKS = Pace(models=32, rounds=2, chunk_ns=0, chunk_runs=4, warmup_ns=0, b
 NETWORKS = Pace(models=8, rounds=12, chunk_ns=20_000_000, chunk_runs=3, warmup_ns=30_000_000, between=8)
 
 
-def subject_of(rig: Rig, model: Model, *, cold: bool) -> Subject:
-    """Return what a model in a batch measures: not what it does in a benchmark of its own."""
-    return replace(rig.subject(model, cold=cold), design=DESIGN)
+def subject_of(rig: Rig, model: Model, pace: Pace, *, cold: bool) -> Subject:
+    """Return what a model in a batch measures at a pace: not what it does in a benchmark of its own, nor at another pace."""
+    design = f"{DESIGN} of {pace.models}, {pace.rounds} rounds of {pace.chunk_ns} ns"
+    return replace(rig.subject(model, cold=cold), design=design)
 
 
 def take(rig: Rig, models: Sequence[Model], pace: Pace, *, cold: bool, timeout_s: float) -> list[TimedRepetition]:
@@ -51,7 +52,7 @@ def take(rig: Rig, models: Sequence[Model], pace: Pace, *, cold: bool, timeout_s
     whole = rig.repetition(
         models,
         schedule,
-        subject=subject_of(rig, models[0], cold=cold),
+        subject=subject_of(rig, models[0], pace, cold=cold),
         chunk_ns=pace.chunk_ns,
         chunk_runs=pace.chunk_runs,
         warmup_ns=pace.warmup_ns,

@@ -55,7 +55,7 @@ class Packed(TypeDecorator[Any]):
         def read(stored: Any) -> Any:
             try:
                 return None if stored is None else self.unpack(stored)
-            except (ValueError, zlib.error) as error:
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error) as error:
                 raise StoreError(f"a stored {self.what} is damaged: {error}", _DAMAGED) from error
 
         return read
@@ -184,7 +184,15 @@ def _from_bytes(data: bytes, counts: list[int]) -> list[Column]:
     return columns
 
 
-UTC_TIME = Packed("time", pack_time, datetime.fromisoformat)
+def unpack_time(text: str) -> datetime:
+    """Return the time of `pack_time`; raises ValueError for one without a zone."""
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError(f"time without a zone: {text}")
+    return value
+
+
+UTC_TIME = Packed("time", pack_time, unpack_time)
 
 
 class Base(DeclarativeBase):

@@ -112,8 +112,8 @@ def shift(latencies: Floats) -> float:
     """Return the largest relative step between the medians before and after a moment, 0 where there is none.
 
     The samples are cut into 12 blocks (fewer samples are blocks themselves); a moment counts when every block before it lies on one
-    side of every block after it (by chance at most 2 times in C(12, 3) = 220), which finds trends and change-points alike. Too few
-    samples give 0.
+    side of every block after it (of 12 blocks each moment by chance at most 2 times in C(12, 3) = 220), which finds trends and
+    change-points alike. Too few samples give 0.
     """
     if len(latencies) < _LEAST_STEADY_SAMPLES:
         return 0.0

@@ -7,7 +7,7 @@ repetition it was taking, nothing else, and the next one finds the benchmark by 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, func, insert, or_, select
@@ -160,18 +160,21 @@ class Store(DeviceRecords):
             raise StoreError(f"{self.path} holds no measurement {benchmark}", _LISTED)
         return found
 
-    def unfinished(self, subject: Subject, since: datetime) -> int | None:
+    def unfinished(self, subject: Subject, since: datetime, besides: Collection[int] = ()) -> int | None:
         """Return the newest benchmark of `subject` that began after `since` and has no outcome, to go on with; None without one.
+
+        Those `besides` it are gone on with already.
 
         Only who holds the device's lease may ask: another process may be at that benchmark otherwise.
         """
         statement = (
-            select(func.max(BenchmarkRow.id))
+            select(BenchmarkRow.id)
             .outerjoin(OutcomeRow, OutcomeRow.benchmark == BenchmarkRow.id)
             .where(BenchmarkRow.subject_key == subject.key(), BenchmarkRow.created_at >= since, OutcomeRow.benchmark.is_(None))
+            .order_by(BenchmarkRow.id.desc())
         )
         with self._read() as connection:
-            return connection.execute(statement).scalar()
+            return next((found for found in connection.execute(statement).scalars() if found not in besides), None)
 
     def solo(self, benchmark: int) -> Solo | None:
         """Return what `add_solo` stored of a benchmark, None before that."""

@@ -54,6 +54,8 @@ WRONG = [
     (["bench", "x.keras", "--threads", "0"], "0"),
     (["bench", "x.keras", "--shape", "1,224,224,3"], "input=1,224,224,3"),
     (["bench", "x.keras", "--shape", "input=1,-1"], "is not a shape"),
+    (["bench", "x.keras", "--shape", f"input={'9' * 5000}"], "is not a shape"),
+    (["bench", "x.keras", "--max-time", "1e7"], "is not in the range"),
     (["bench", "x.keras", "--shape", "input=1", "--shape", "input=2"], "input is given twice"),
     (["bench", "x.keras", "--samples"], "--samples goes with --json"),
     (["compare", "x.tflite"], "Give a second model B, or --device twice"),

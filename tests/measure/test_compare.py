@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -18,6 +19,7 @@ from harness.measure.compare import _sentence, compare
 from harness.measure.frames import comparisons
 from harness.measure.result import Comparison, Progress
 from harness.measure.rows import Row
+from harness.measure.samples import REFERENCES
 from harness.measure.stats import Ratio
 from harness.measure.store import Store
 from tests.cli import tiny_models
@@ -72,10 +74,17 @@ def test_a_difference_is_said_in_a_sentence(doubled: Comparison) -> None:
     assert "slower than" in doubled.sentence
 
 
-def test_pairs_are_counted_over_the_processes(doubled: Comparison) -> None:
-    assert doubled.processes >= LEAST
-    taken = doubled.processes * plan.COMPARE_EXCHANGES * plan.COMPARE_PAIRS
-    assert doubled.pairs >= (1 - 2 * stats.MOST_DISTURBED_SHARE) * taken  # others may disturb so many samples of either side
+def test_pairs_are_counted_over_the_processes(doubled: Comparison, folder: Path) -> None:
+    with Store.open(folder / "doubled", read_only=True) as store:
+        repetitions = store.repetitions(rows(folder / "doubled")[0].id)
+    assert doubled.processes == len(repetitions) == LEAST
+    counted = 0
+    for one in repetitions:
+        flags = [stats.disturbed(chunk, 1) for chunk in one.data.chunks if chunk.model >= REFERENCES]
+        either = np.concatenate([first | second for first, second in zip(flags[::2], flags[1::2], strict=True)])
+        assert len(either) >= plan.COMPARE_EXCHANGES * plan.COMPARE_PAIRS
+        counted += len(stats.clean_or_all(np.ones(len(either)), either))
+    assert doubled.pairs == counted
 
 
 def test_both_sides_are_stored_with_their_samples(doubled: Comparison, folder: Path) -> None:

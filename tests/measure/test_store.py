@@ -1,17 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.engine.default import DefaultDialect
 
 from harness.errors import StoreError
 from harness.measure.samples import Failure, Subject, TimedRepetition
-from harness.measure.schema import pack, unpack
+from harness.measure.schema import Packed, pack, unpack, unpack_time
 from harness.measure.store import Store
 from latency_agent.protocol import Chunk, Conditions, Repetition
 from tests.measure.test_store_given import LONG_AGO, MODELS, PROVENANCE, SESSION, SOLO, SUBJECT, measured, raw, repetition, timed
@@ -99,6 +101,13 @@ def test_an_unfinished_benchmark_is_found_and_gone_on_with_in_a_later_session(st
     store.finish(benchmark)
     assert store.unfinished(SUBJECT, since=LONG_AGO) is None
     assert [each.session for each in next(store.finished(SUBJECT)).repetitions] == [first, second]
+
+
+def test_what_is_gone_on_with_already_is_not_gone_on_with_twice(store: Store) -> None:
+    session = store.start_session(SESSION)
+    first, second = (store.start_benchmark(session, SUBJECT, PROVENANCE) for _ in range(2))
+    assert store.unfinished(SUBJECT, LONG_AGO, {second}) == first
+    assert store.unfinished(SUBJECT, LONG_AGO, {first, second}) is None
 
 
 def test_finished_measurements_come_newest_first_and_without_failures(store: Store) -> None:
@@ -261,3 +270,16 @@ def test_a_damaged_row_is_a_store_error_and_the_others_are_read(store: Store) ->
         with pytest.raises(StoreError, match="damaged"):
             store.measurement(benchmark)
     assert len(store.measurement(whole).repetitions) == 1
+
+
+def missing(stored: Any) -> Any:
+    return {}[stored]
+
+
+@pytest.mark.parametrize(
+    ("unpack", "stored"),
+    [(missing, "samples"), (len, 5), (unpack_time, "2026-11-22T18:30:00"), (unpack_time, "today"), (unpack_time, 5)],
+)
+def test_what_cannot_be_unpacked_is_damaged(unpack: Callable[[Any], Any], stored: object) -> None:
+    with pytest.raises(StoreError, match="a stored thing is damaged"):
+        Packed("thing", str, unpack).result_processor(DefaultDialect(), None)(stored)
