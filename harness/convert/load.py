@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from typing import Any
 
 from harness.convert.keras_convert import Traceable, traceable_keras, traceable_saved_model
@@ -46,7 +47,7 @@ def load_keras_file(source: Source) -> Any:
     try:
         # The file's code is never run: safe_mode refuses Lambda layers, and compile=False leaves its losses and metrics alone.
         return keras.saving.load_model(str(source.path), compile=False, safe_mode=True)
-    except (OSError, zipfile.BadZipFile, EOFError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, UnicodeDecodeError) as error:
         raise ConversionError(f"{source.name}: Keras cannot read the file: {_first_line(error)}", _DAMAGED) from error
     except (ValueError, TypeError, AttributeError, ImportError, NotImplementedError, RuntimeError) as error:
         own = _OWN_CODE.search(str(error))

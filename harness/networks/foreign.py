@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.networks.graph import Operation, Shape
 
@@ -11,6 +12,8 @@ from harness.networks.graph import Operation, Shape
 @dataclass(frozen=True)
 class Norm(Operation):
     """Batch norm by itself."""
+
+    name: ClassVar[str] = "batch norm behind no convolution"
 
     def parameters(self, shapes: Sequence[Shape]) -> int:
         """Return a scale and a shift for each channel."""

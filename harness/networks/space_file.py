@@ -29,6 +29,9 @@ _WORDS = {str: "a text", list: "a list", dict: "a table", bool: "true or false"}
 _MOST_OPTIONS = 36
 """A choice is one character of a candidate's text: a digit or a small letter."""
 
+_MOST_LAYERS = 1000
+"""Of one stage: more than any network has, and few enough to be built at once."""
+
 BuiltT = TypeVar("BuiltT")
 
 
@@ -130,8 +133,8 @@ def _stage(entry: object, shared: Mapping[str, list[Any]], fixed: Mapping[str, A
     layers, stride = given.pop("layers", 1), given.pop("stride", 1)
     layers = layers if isinstance(layers, list) else [layers]
     sound = all(map(is_count, [*layers, stride])) and len(set(layers)) == len(layers)
-    if not sound or not 1 <= len(layers) <= _MOST_OPTIONS:
-        hint = f"write whole numbers from 1 on, 1 to {_MOST_OPTIONS} different ones of layers: layers = [2, 3], stride = 2"
+    if not sound or not 1 <= len(layers) <= _MOST_OPTIONS or max(layers) > _MOST_LAYERS:
+        hint = f"write whole numbers from 1 on, 1 to {_MOST_OPTIONS} different ones of layers, up to {_MOST_LAYERS}: layers = [2, 3]"
         raise ConfigError(f"layers are {layers}, stride is {stride!r}", hint)
     constants = dict(fixed) | {name: value for name, value in given.items() if not isinstance(value, list)}
     options = {name: value for name, value in shared.items() if name not in given}

@@ -41,10 +41,14 @@ def spread(model: Any) -> None:
         layer.moving_mean.assign(np.zeros_like(mean))
         layer.moving_variance.assign(np.full_like(variance, _power_of_two(square)))
 
+    if not weighted:
+        return
     last = weighted[-1]
     features = keras.Model(model.inputs[0], last.input)(example, training=False).numpy()
-    logits = features.astype(np.float64) @ last.kernel.numpy()
-    last.kernel.assign(last.kernel.numpy() * np.float32(_power_of_two(LOGIT_DEVIATION / float(np.std(logits)))))
+    activation, last.activation = last.activation, keras.activations.linear
+    logits = last(features).numpy()
+    last.activation = activation
+    last.kernel.assign(last.kernel.numpy() * np.float32(_power_of_two(LOGIT_DEVIATION / max(1e-6, float(np.std(logits))))))
 
 
 def _power_of_two(value: float) -> float:

@@ -65,8 +65,11 @@ class SkipConv(Block):
         return earlier(self.inputs, position)
 
     def expand(self, graph: Graph, *inputs: int) -> int:
-        """Add the concatenation and the convolution."""
-        return graph.add(Convolution(self.filters, self.kernel, self.stride, activation=self.activation), gather(graph, inputs))
+        """Add the concatenation and the convolution, whose stride is no more than what it strides over: a candidate may ask for any."""
+        source = gather(graph, inputs)
+        height, width, _ = feature_map(graph.shape(source), "a convolution")
+        stride = min(self.stride[0], height), min(self.stride[1], width)
+        return graph.add(Convolution(self.filters, self.kernel, stride, activation=self.activation), source)
 
 
 @dataclass(frozen=True)

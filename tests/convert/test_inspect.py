@@ -118,4 +118,4 @@ def test_damage_ends_in_an_error_of_the_harness_or_in_none(
     started = time.perf_counter()
     with contextlib.suppress(HarnessError):
         inspect(write(tmp_path_factory.getbasetemp(), bytes(mutated[:cut])))
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 60  # no count in the file is taken at its word

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.networks.blocks import Conv, GlobalPool
 from harness.networks.keras_build import build_keras
 from harness.networks.named import network_named
+from harness.networks.network import Network, Training
 from harness.networks.weights import spread
 from latency_agent import protocol
 
@@ -20,3 +22,12 @@ def test_probabilities_are_neither_flat_nor_a_single_one(keras: Any, name: str) 
     (found,) = model(protocol.seeded_input((1, *network.input), "float32", 0), training=False).numpy()
     assert 1.5 / len(found) < found.max() < 0.9
     assert np.count_nonzero(found > 1e-6) > len(found) / 2
+
+
+def test_a_network_may_end_in_any_convolution_or_have_none(keras: Any) -> None:
+    assert keras is not None
+    for last in (Conv(4, (3, 3), norm=False, activation="relu"), GlobalPool()):
+        model = build_keras(Network("mine", (8, 8, 3), (last,), Training()))
+        spread(model)
+        found = model(protocol.seeded_input((1, 8, 8, 3), "float32", 0), training=False).numpy()
+        assert found.std() > 0.01

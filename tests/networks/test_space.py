@@ -55,6 +55,17 @@ def test_a_candidate_survives_its_text_and_makes_a_network(space: Space, seed: i
     assert space.costs(tokens) == network.costs
 
 
+def test_strides_that_are_chosen_freely_make_networks() -> None:
+    space = read_space(models_dir() / "zoph_le_strides.toml")
+    steepest, layer = [], -1  # every layer reads the one before, in the largest strides
+    for position in space.positions:
+        layer += position.name == "kernel_height"
+        steepest.append(int(position.name == f"skip {layer - 1}") if position.name.startswith("skip") else position.options - 1)
+    network = space.network(space.checked(steepest))
+    assert network.shapes[1:6] == ((11, 11, 64), (4, 4, 64), (2, 2, 64), (1, 1, 64), (1, 1, 64))
+    assert network.shapes[-1] == (10,)
+
+
 @EACH
 @given(seed=st.integers(0, 2**32))
 def test_a_mutation_changes_one_choice(space: Space, seed: int) -> None:
