@@ -29,7 +29,11 @@ TABLES = "tables"
 @click.command()
 @click.argument("space", required=False, metavar="[SPACE]")
 @click.option(
-    "--network", "names", multiple=True, metavar="NETWORK", help="Instead of SPACE: a network whose blocks to measure; several times."
+    "--network",
+    "names",
+    multiple=True,
+    metavar="NETWORK",
+    help="Instead of SPACE: a network, or a .keras file, whose blocks to measure; several times.",
 )
 @options.devices
 @click.option(
@@ -64,7 +68,7 @@ TABLES = "tables"
 @click.option("--chains", is_flag=True, help="Measure each block in a chain of the same as well; takes twice the time.")
 @click.option(
     "--max-time",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.SECONDS,
     metavar="S",
     help="Measure each block once, then those that make predictions most unsure, for so many seconds in all.",
 )
@@ -177,12 +181,21 @@ def _report(made: Mapping[str, LatencyTable | HarnessError], targets: Mapping[st
         click.get_current_context().exit(1)
 
 
+def _network(text: str) -> Network:
+    """Return a network by its name, or that which the Keras model of a file is."""
+    if text.endswith(".keras"):
+        from harness.prune.given import network_given
+
+        return network_given(text)
+    from harness.networks.named import network_named
+
+    return network_named(text)
+
+
 def what_is_named(space: str | None, names: tuple[str, ...]) -> Space | list[Network]:
     """Return a search space by its name or file, or the networks that are named instead."""
     if space is None:
-        from harness.networks.named import network_named
-
-        return [network_named(name) for name in names]
+        return [_network(name) for name in names]
     from harness.networks.catalogue import space_named
     from harness.networks.space_file import read_space
 

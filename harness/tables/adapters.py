@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.networks.blocks import block_key
 from harness.networks.network import Network
-from harness.tables.ofa_names import FLAVOURS, block_named, layer_names, name_of
+from harness.tables.ofa_names import FLAVOURS, Flavour, block_named, flavour_of_config, layer_names, name_of
 from harness.tables.table import LatencyTable
 
 
@@ -18,8 +18,10 @@ class OfaLatencyTable:
     form's constant added.
     """
 
-    def __init__(self, table: LatencyTable) -> None:
+    def __init__(self, table: LatencyTable, flavour: Flavour | None = None) -> None:
+        """Take whose names `query` is asked by, where a table has blocks of both; by default OFA's come first."""
         self._predictor = table.predictor
+        self._flavours = FLAVOURS if flavour is None else (flavour,)
 
     def query(
         self,
@@ -37,7 +39,7 @@ class OfaLatencyTable:
         """Return the latency of a layer; `mid` is the expanded channels of OFA's blocks, `expand` the ratio of ProxylessNAS's."""
         given = {"expand": expand if mid is None else mid, "kernel": ks, "stride": stride, "idskip": id_skip, "se": se, "hs": h_swish}
         settings = {name: value for name, value in given.items() if value is not None}
-        return self._named(name_of(l_type, input_shape, output_shape, **settings))
+        return self._named(name_of(l_type, input_shape, output_shape, **settings), self._flavours)
 
     def predict_network_latency(self, net: Any, image_size: int = 224) -> float:
         """Return the latency of one of their networks, by its `config`."""
@@ -45,10 +47,11 @@ class OfaLatencyTable:
 
     def predict_network_latency_given_config(self, net_config: Mapping[str, Any], image_size: int = 224) -> float:
         """Return the latency of the network that one of their configurations describes."""
-        return self._predictor.constant_ms + sum(map(self._named, layer_names(net_config, image_size)))
+        flavours = (flavour_of_config(net_config),)
+        return self._predictor.constant_ms + sum(self._named(name, flavours) for name in layer_names(net_config, image_size))
 
-    def _named(self, name: str) -> float:
-        for flavour in FLAVOURS:
+    def _named(self, name: str, flavours: Sequence[Flavour]) -> float:
+        for flavour in flavours:
             placed = block_named(name, flavour)
             if placed is not None and self._predictor.row(block_key(*placed)) is not None:
                 return self._predictor.block_ms(block_key(*placed))

@@ -19,8 +19,8 @@ def calibrate(table: LatencyTable, networks: Sequence[Calibrated]) -> Calibratio
     """Return the calibration of a table by networks, on whose blocks it has rows; raises MissingBlock where it has not.
 
     The form is the one with the fewest coefficients whose error in leave-one-out cross-validation is, network by network, within a
-    standard error of the best one's (the rule of Breiman et al. 1984); of those with as many, the one with the smallest. Raises
-    ConfigError where no form can be fitted.
+    standard error of the best one's (the rule of Breiman et al. 1984); of those with as many, the one with the smallest. None is chosen
+    by which some row would take less than no time. Raises ConfigError where no form can be fitted.
     """
     check_known([key for network in networks for key in network.keys], table.by_key, table.origin)
     fits: dict[str, Fit] = {}
@@ -32,10 +32,23 @@ def calibrate(table: LatencyTable, networks: Sequence[Calibrated]) -> Calibratio
             failed[form.name] = error.message
     if not fits:
         raise ConfigError(f"nothing to calibrate with: {next(iter(failed.values()))}", "measure more networks")
-    best = min(fits.values(), key=lambda one: one.mape)
-    near = [one for one in fits.values() if _indistinguishable(one, best)]
+    negative = {name: why for name, one in fits.items() if (why := _negative(one, table))}
+    positive = [one for name, one in fits.items() if name not in negative]
+    best = min(positive, key=lambda one: one.mape)
+    near = [one for one in positive if _indistinguishable(one, best)]
     chosen = min(near, key=lambda one: (len(one.coefficients), one.mape))
-    return Calibration(chosen.form.name, chosen.coefficients, tuple(_scores(fits, failed, best, chosen)), tuple(networks))
+    return Calibration(chosen.form.name, chosen.coefficients, tuple(_scores(fits, failed, negative, best, chosen)), tuple(networks))
+
+
+def negative_by(table: LatencyTable, calibration: Calibration) -> str:
+    """Return by which row of a table its calibration adds less than nothing to a network, and how much; nothing where there is none."""
+    return _negative(refitted(table, calibration), table)
+
+
+def _negative(found: Fit, table: LatencyTable) -> str:
+    """Return by which row a fit adds less than nothing to a network, and how much; nothing where there is none."""
+    values = ((row, found.form.per_block(row, found.coefficients)) for row in table.rows)
+    return next((f"not chosen: it makes {value:.2g} ms of {row.key}" for row, value in values if value is not None and value < 0), "")
 
 
 def _indistinguishable(one: Fit, best: Fit) -> bool:
@@ -44,13 +57,13 @@ def _indistinguishable(one: Fit, best: Fit) -> bool:
     return float(excess.mean()) <= float(excess.std(ddof=1)) / math.sqrt(len(excess))
 
 
-def _scores(fits: dict[str, Fit], failed: dict[str, str], best: Fit, chosen: Fit) -> list[Score]:
+def _scores(fits: dict[str, Fit], failed: dict[str, str], negative: dict[str, str], best: Fit, chosen: Fit) -> list[Score]:
     scores = []
     for form in FORMS.values():
         if form.name in failed:
             scores.append(Score(form.name, len(form.free), None, failed[form.name]))
             continue
-        why = ""
+        why = negative.get(form.name, "")
         if form is chosen.form:
             why = "chosen" if chosen is best else f"chosen: as good as {best.form.name} within the noise, by fewer coefficients"
         scores.append(Score(form.name, len(form.free), fits[form.name].mape, why))

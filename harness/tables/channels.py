@@ -102,13 +102,16 @@ class ChannelLatency:
 
 
 def _measured(table: LatencyTable, block: Block, inputs: tuple[Shape, ...]) -> tuple[str, dict[tuple[int, int], float]]:
-    """Return what a block is but for its channels, and what rows of such add to a network, in ms, by their channels in and out."""
+    """Return what a block is but for its channels, and what rows of such add to a network, in ms, by their channels in and out.
+
+    Of blocks that read several others and make as many channels of other parts it is the mean.
+    """
     wanted = alike(block, inputs)
-    found = {
-        widths_of(row.block, row.inputs): table.predictor.block_ms(row.key)
-        for row in table.rows
-        if row.block is not None and table.predictor.row(row.key) is not None and alike(row.block, row.inputs) == wanted
-    }
+    each: dict[tuple[int, int], list[float]] = {}
+    for row in table.rows:
+        if row.block is not None and table.predictor.row(row.key) is not None and alike(row.block, row.inputs) == wanted:
+            each.setdefault(widths_of(row.block, row.inputs), []).append(table.predictor.block_ms(row.key))
+    found = {widths: math.fsum(latencies_ms) / len(latencies_ms) for widths, latencies_ms in each.items()}
     return f"{block.key} on {'+'.join(text_of(shape[:-1]) or 'a flat input' for shape in inputs)}", found
 
 
@@ -118,6 +121,8 @@ def held_out(widths: Widths, measured_ms: Floats, step: tuple[int, int]) -> Held
     predicted, measured = [], []
     for first in inside[0]:
         for second in inside[1]:
+            if not measured_ms[first, second]:
+                continue  # of nothing there is no share to be off by
             kept = [
                 [index for index in range(len(axis)) if len(axis) == 1 or index != left]
                 for axis, left in zip(widths, (first, second), strict=True)

@@ -25,7 +25,7 @@ Reads = Mapping[int, int]
 
 _Changing = tuple[int, tuple[ChannelLatency, ...], Reads, Reads]
 _TRIES = 20
-_WIDEST = 2**31
+_MOVES = 8
 
 
 class LayerTable:
@@ -79,17 +79,7 @@ class LayerLatency:
         self._layers = layers
         self._fixed_ms = fixed_ms
         self._constant_ms = constant_ms
-        self._groups = len(widths)
-        self._lows, self._highs = [1] * len(widths), [_WIDEST] * len(widths)
-        for _, patches, *sides in layers:
-            around = _around(patches, sides, widths)
-            for shares, (low, high) in zip(sides, around.ranges, strict=True):
-                fixed = shares.get(FIXED, 0)
-                whole = width_among(shares, widths) - fixed
-                for number in set(shares) - {FIXED}:
-                    # Of a concatenation each group has its part: all of them together must lie within.
-                    self._lows[number] = max(self._lows[number], -(-widths[number] * (low - fixed) // whole))
-                    self._highs[number] = min(self._highs[number], widths[number] * (high - fixed) // whole)
+        self._widths = tuple(widths)
 
     def of(self, widths: Sequence[int]) -> float:
         """Return the latency in ms; raises ConfigError for a width outside of what was measured."""
@@ -104,8 +94,28 @@ class LayerLatency:
         return found
 
     def nearest(self, widths: Sequence[int]) -> list[int]:
-        """Return the widths nearest to these within the grids that were measured around the network's own."""
-        return [min(max(width, low), high) for width, low, high in zip(widths, self._lows, self._highs, strict=True)]
+        """Return widths near to these that all layers were measured around: these where they were."""
+        found = list(widths)
+        for _ in range(_MOVES):
+            if self.covers(found):
+                return found
+            found = self._within(found)
+        # Of grids near to these some exclude each other: those around the network's own widths never do.
+        return found if self.covers(found) else self._within(widths, self._widths)
+
+    def _within(self, widths: Sequence[int], around: Sequence[int] | None = None) -> list[int]:
+        """Return widths brought into the grids that lie around others, or layer by layer into those nearest to what they are by then."""
+        found = list(widths)
+        for _, patches, *sides in self._layers:
+            grid = _around(patches, sides, found if around is None else around)
+            for shares, (low, high) in zip(sides, grid.ranges, strict=True):
+                fixed = shares.get(FIXED, 0)
+                whole = width_among(shares, self._widths) - fixed
+                for number in set(shares) - {FIXED}:
+                    # Of a concatenation each group has its part: all of them together must lie within.
+                    own = self._widths[number]
+                    found[number] = min(max(found[number], -(-own * (low - fixed) // whole)), own * (high - fixed) // whole)
+        return found
 
     def covers(self, widths: Sequence[int]) -> bool:
         """Return whether all layers were measured at such widths, or at wider and narrower ones."""
@@ -116,7 +126,7 @@ class LayerLatency:
 
     def gradient(self, widths: Sequence[int]) -> Floats:
         """Return what a channel more of each group would add, in ms [groups]; raises ConfigError likewise."""
-        found = np.zeros(self._groups)
+        found = np.zeros(len(self._widths))
         for _, patches, reads, makes in self._layers:
             ends = width_among(reads, widths), width_among(makes, widths)
             for slope, channels in zip(_covering(patches, ends).gradient(*ends), (reads, makes), strict=True):
@@ -125,16 +135,23 @@ class LayerLatency:
                         found[number] += times * float(slope)
         return found
 
+    def said(self, amount: float) -> str:
+        """Return an amount in ms."""
+        return f"{amount:.4g} ms"
+
 
 def _around(patches: Sequence[ChannelLatency], sides: Sequence[Reads], widths: Sequence[int]) -> ChannelLatency:
-    """Return the grid that a layer's widths lie in, of several and where they lie in none the one that reaches furthest."""
+    """Return the grid that a layer's widths lie in, or the nearest to them; of several the one that reaches furthest."""
     ends = [width_among(shares, widths) for shares in sides]
+
+    def distance(patch: ChannelLatency) -> float:
+        return sum(max(0.0, math.log(low / end), math.log(end / high)) for end, (low, high) in zip(ends, patch.ranges, strict=True) if end)
 
     def reach(patch: ChannelLatency) -> int:
         changing = [high - low + 1 for shares, (low, high) in zip(sides, patch.ranges, strict=True) if set(shares) - {FIXED}]
         return math.prod(changing)
 
-    return max(patches, key=lambda patch: (patch.covers(*ends), reach(patch)))
+    return min(patches, key=lambda patch: (distance(patch), -reach(patch)))
 
 
 def _holds_fixed(patch: ChannelLatency, *sides: Reads) -> bool:

@@ -100,10 +100,10 @@ def networks_of(what: Space | Sequence[Network], count: int, seed: int = plan.SE
             raise ConfigError("no networks to take blocks from", "harness table build --network FILE")
         return list({network.sha256: network for network in what}.values())
     generator = random.Random(seed)
-    found: dict[str, Network] = {}
+    found: dict[tuple[str, ...], Network] = {}
     for _ in range(_TRIES * count):
         network = what.network(what.sample(generator))
-        found.setdefault(network.sha256, network)
+        found.setdefault(network.block_keys, network)  # some candidates compute the same
         if len(found) == count:
             return list(found.values())
     raise ConfigError(f"{what.name} has too few networks: {len(found)} of {count}", "ask for fewer with --calibration and --held-out")

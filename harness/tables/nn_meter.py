@@ -19,8 +19,10 @@ from harness.errors import ConfigError
 from harness.networks.blocks import Block, Conv, DenseLayer, Depthwise, GlobalPool, Pool, block_costs, block_key
 from harness.networks.graph import Activation, Shape
 from harness.tables.ofa_yaml import foreign
+from harness.tables.reading import once
 from harness.tables.table import LatencyTable, Row
 
+_SETTINGS = {"HW", "CIN", "COUT", "KERNEL_SIZE", "STRIDES", "POOL_STRIDES"}
 _LATENCY = re.compile(r"\s*([\d.eE+-]+?)\s*(?:\+-\s*([\d.eE+-]+))?\s*")
 _ACTIVATIONS: dict[str, Activation] = {"": "linear", "-relu": "relu", "-relu6": "relu6", "-hswish": "hard_swish"}
 _CONVOLUTION = re.compile(r"(conv|dwconv)-bn(|-relu|-relu6|-hswish)")
@@ -33,7 +35,7 @@ def read_nn_meter(path: Path, device: str | None = None) -> LatencyTable:
     one, their mean. Raises ConfigError that names the file and the kernel.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigError(f"cannot read {path}: {reason}", "give the path of a JSON file") from None
@@ -41,6 +43,10 @@ def read_nn_meter(path: Path, device: str | None = None) -> LatencyTable:
         raise ConfigError(
             f"{path}:{error.lineno}: the file is no JSON: {error.msg}", "nn-Meter's builder writes profiled_results.json"
         ) from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}", error.hint) from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets in brackets
+        raise ConfigError(f"{path} cannot be read: {error}", "nn-Meter's builder writes profiled_results.json") from None
     rows: dict[str, list[Row]] = {}
     for name, kernel, measured in _kernels(data, path):
         try:
@@ -86,8 +92,9 @@ def _latency(value: object) -> tuple[float, float | None]:
 
 def _placed(kernel: str, config: Mapping[str, Any]) -> tuple[Block, tuple[Shape, ...]] | None:
     """Return the block that a kernel is, and the shapes of its inputs; None where none of ours is the same."""
-    told = {name: config.get(name) for name in ("HW", "CIN", "COUT", "KERNEL_SIZE", "STRIDES", "POOL_STRIDES")}
-    counts = {name: value for name, value in told.items() if isinstance(value, int) and not isinstance(value, bool) and value > 0}
+    counts = {name: value for name, value in config.items() if isinstance(value, int) and not isinstance(value, bool) and value > 0}
+    if not set(config) <= _SETTINGS:
+        return None  # a kernel of other settings is another
     try:
         block, given = _block(kernel, counts)
         block_costs(block, (given,))

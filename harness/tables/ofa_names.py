@@ -21,13 +21,21 @@ FLAVOURS: tuple[Flavour, ...] = ("ofa", "proxylessnas")
 Placed = tuple[Block, tuple[Shape, ...]]
 """A block and the shapes of its inputs."""
 
-_NAME = re.compile(r"(?P<kind>\w+)-input:(?P<input>[\dx]+)-output:(?P<output>[\dx]+)(?P<rest>(-\w+:\d+)*)")
+_NAME = re.compile(r"(?P<kind>\w+)-input:(?P<input>\d+(x\d+)*)-output:(?P<output>\d+(x\d+)*)(?P<rest>(-\w+:\d+)*)")
+_MOST = 10**6
+"""Of any number in a name: what is larger is none of a network."""
 _ACTIVATIONS: dict[Flavour, Activation] = {"ofa": "hard_swish", "proxylessnas": "relu6"}
 
 
 def flavour_of(names: Sequence[str]) -> Flavour:
-    """Return whose names these are: only OFA's say whether there is squeeze-and-excitation."""
-    return "ofa" if any("-se:" in name for name in names) else "proxylessnas"
+    """Return whose names these are.
+
+    Only OFA's say of blocks whether there is squeeze-and-excitation; without any blocks OFA's are those with a pooling, a second 1x1
+    convolution or a dense layer.
+    """
+    if blocks := [name for name in names if name.startswith("expanded_conv-")]:
+        return "ofa" if any("-se:" in name for name in blocks) else "proxylessnas"
+    return "ofa" if any(name.startswith(("AvgPool2D-", "Conv_2-", "Logits-")) for name in names) else "proxylessnas"
 
 
 def name_of(kind: str, given: Sequence[int], output: Sequence[int], **settings: float) -> str:
@@ -43,6 +51,9 @@ def block_named(name: str, flavour: Flavour) -> Placed | None:
         return None
     given, output = (tuple(map(int, match[part].split("x"))) for part in ("input", "output"))
     settings = {key: int(value) for key, value in (part.split(":") for part in match["rest"].split("-")[1:])}
+    sizes = [*given, *output, *(settings.get(key, 1) for key in ("kernel", "stride", "expand"))]
+    if not all(0 < size <= _MOST for size in sizes):
+        return None
     placed = _placed(match["kind"], given, output, settings, flavour)
     if placed is None:
         return None
@@ -137,6 +148,11 @@ def _plain(block: Block) -> Block:
     return shown if block.se else replace(shown, se_of="input", gate="sigmoid")
 
 
+def flavour_of_config(config: Mapping[str, Any]) -> Flavour:
+    """Return whose network a configuration describes: OFA's alone expand once more in the end."""
+    return "ofa" if "final_expand_layer" in config else "proxylessnas"
+
+
 def layer_names(config: Mapping[str, Any], image_size: int) -> Iterator[str]:
     """Yield the names of the layers of a network's configuration, as OFA and ProxylessNAS write them beside their weights.
 
@@ -151,7 +167,7 @@ def layer_names(config: Mapping[str, Any], image_size: int) -> Iterator[str]:
 def _layers(config: Mapping[str, Any], image_size: int) -> Iterator[str]:
     size = (image_size + 1) // 2
     yield name_of("Conv", (image_size, image_size, 3), (size, size, config["first_conv"]["out_channels"]))
-    ours = "final_expand_layer" in config
+    ours = flavour_of_config(config) == "ofa"
     for block in config["blocks"]:
         layer = block["mobile_inverted_conv"] if "mobile_inverted_conv" in block else block["conv"]
         if layer is None or layer.get("name") == "ZeroLayer":

@@ -91,6 +91,9 @@ def write_ofa(table: LatencyTable, path: Path, flavour: Flavour | None = None) -
         what = f"no block of {table.origin.device}'s table has a name in tables of {' or '.join(named)}"
         raise ConfigError(what, "export it as .csv or .parquet")
     entries = {name: _entry(row, _SPREADS[chosen]) for name, row in sorted(named[chosen].items())}
+    if flavour_of(list(entries)) != chosen:
+        what = f"nothing in these names tells that they are {chosen}'s: read again, the blocks would be others"
+        raise ConfigError(what, "export it as .csv or .parquet")
     with whole_file(path) as draft:
         draft.write_text(yaml.safe_dump(entries, width=1000), encoding="utf-8")
     kept = {row.key for row in named[chosen].values()}
@@ -142,3 +145,5 @@ def _loaded(path: Path) -> Any:
         raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: {error.problem}", hint) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0]}", "the file is YAML: yaml.org describes it") from None
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:  # of values that YAML's own types cannot take
+        raise ConfigError(f"{path}: a value of it cannot be read: {error}", "a latency table holds plain numbers") from None

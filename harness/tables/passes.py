@@ -77,9 +77,11 @@ class Passes:
 
     def task(self, model: Model, pace: Pace, *, cold: bool = False, fresh: bool = False) -> Task:
         """Return the task of a model: that of a build that was cut short, or a `fresh` one. Only who holds the lease may ask."""
-        store, subject = self.rig.store, subject_of(self.rig, model, cold=cold)
-        benchmark = None if fresh else store.unfinished(subject, since=datetime.now(UTC) - RESUMED_WITHIN)
-        if benchmark is None or benchmark in self._taken_up:
+        store, subject = self.rig.store, subject_of(self.rig, model, pace, cold=cold)
+        since = datetime.now(UTC) - RESUMED_WITHIN
+        # Two networks may have one file: what one of them goes on with is not the other's.
+        benchmark = None if fresh else store.unfinished(subject, since, self._taken_up)
+        if benchmark is None:
             provenance = self.rig.provenance(model, plan.RunConfig(threads=self.rig.threads, cold=cold))
             benchmark = store.start_benchmark(self.rig.stored_session, subject, provenance)
         self._taken_up.add(benchmark)

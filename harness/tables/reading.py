@@ -20,6 +20,9 @@ from harness.tomlfile import nearest
 
 T = TypeVar("T")
 
+_MOST = 2**63 - 1
+"""Of whole numbers: more than that has no column."""
+
 
 def plain(value: Any) -> Any:
     """Return a value as JSON's own types; fields of a dataclass that are at their defaults are left out."""
@@ -51,6 +54,21 @@ def read(kind: type[T], value: object, what: str) -> T:
         return kind(**made)
     except ConfigError as error:
         raise ConfigError(f"{what}: {error.message}", error.hint) from None
+
+
+def is_text(value: str) -> bool:
+    """Return whether a text can be written: JSON and YAML can name characters that are none."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON's parts (`json.loads(object_pairs_hook=once)`); raises ConfigError where a name stands twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{twice!r} stands twice in one object", "keep one of them")
+    return made
 
 
 def write_file(value: Any, path: Path) -> None:
@@ -98,12 +116,12 @@ def _value(hint: Any, value: Any, what: str) -> Any:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and -sys.float_info.max <= value <= sys.float_info.max
         return float(_checked(fits, value, what, "a finite number"))
     if hint is int:
-        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST
         return _checked(fits, value, what, "a whole number")
     if hint is bool:
         return _checked(isinstance(value, bool), value, what, "true or false")
     assert hint is str, hint
-    return _checked(isinstance(value, str), value, what, "a text")
+    return _checked(isinstance(value, str) and is_text(value), value, what, "a text")
 
 
 def _items(hints: tuple[Any, ...], value: Any, what: str) -> tuple[Any, ...]:

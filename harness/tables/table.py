@@ -17,6 +17,7 @@ from harness.networks.blocks import Block, DropoutLayer, block_key
 from harness.networks.graph import Shape
 from harness.networks.layers import without_place
 from harness.networks.network import Network
+from harness.tables.reading import is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +51,11 @@ class Row:
     measured_at: datetime | None = None
 
     def __post_init__(self) -> None:
+        _check_text("its key", self.key)
         for name in ("warm_ms", "cold_ms", "chain_ms", "spread_ms", "samples", "processes", "disturbed_share"):
             _check_amount(name, getattr(self, name))
+        if not all(size > 0 for shape in self.inputs for size in shape):
+            raise ConfigError(f"its inputs are {list(self.inputs)}", "expected: whole numbers from 1 on")
         if self.interval_ms is not None:
             low, high = self.interval_ms
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
@@ -91,6 +95,14 @@ class Origin:
     ended_at: datetime | None
     harness_version: str
     reference_ns: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_text("the device's name", self.device)
+        for name, amount in (("reference_ns", self.reference_ns), ("threads", self.threads)):
+            if amount is not None and not (math.isfinite(amount) and amount > 0):
+                raise ConfigError(f"{name} is {amount}", "expected: a number above 0")
+        if any(core < 0 for core in self.cores):
+            raise ConfigError(f"cores are {list(self.cores)}", "expected: whole numbers from 0 on")
 
     def differences(self, other: Origin) -> tuple[str, ...]:
         """Return which settings tell that two tables do not measure the same thing, such as "threads 1 and 2"."""
@@ -138,6 +150,9 @@ class Score:
     mape: float | None
     why: str = ""
 
+    def __post_init__(self) -> None:
+        _check_amount("mape", self.mape)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -178,6 +193,9 @@ class HeldOut:
     def __post_init__(self) -> None:
         for name in ("networks", "within_5", "within_10", "mape", "rmse_ms", "coverage", "repeatability"):
             _check_amount(name, getattr(self, name))
+        for name in ("within_5", "within_10", "coverage", "tau"):
+            if (value := getattr(self, name)) is not None and not abs(value) <= 1:
+                raise ConfigError(f"{name} is {value}", "expected: no more than 1")
 
 
 @dataclass(frozen=True)
@@ -224,7 +242,8 @@ class LatencyTable:
     def with_rows(self, rows: Iterable[Row]) -> LatencyTable:
         """Return the table with rows added, or put in place of those of the same key.
 
-        The calibration and the held-out error stay only where none of their networks' rows is replaced: they were found with those.
+        The calibration and the held-out error stay only where none of their networks' rows is replaced: they were found with those. Where
+        its form makes a new row take less than no time, another one is chosen.
         """
         new = {row.key: row for row in rows}
         networks = (*(self.calibration.networks if self.calibration else ()), *(self.held_out.measured if self.held_out else ()))
@@ -232,7 +251,7 @@ class LatencyTable:
         kept = all(self.by_key.get(key, row) == row for key, row in new.items() if key in found_with or not networks)
         together = tuple((self.by_key | new).values())
         if kept:
-            return replace(self, rows=together)
+            return _positive(replace(self, rows=together))
         return replace(self, rows=together, calibration=None, held_out=None)
 
     def merged(self, other: LatencyTable) -> LatencyTable:
@@ -274,6 +293,15 @@ class LatencyTable:
         return self.predictor.predict_tokens(space, tokens)
 
 
+def _positive(table: LatencyTable) -> LatencyTable:
+    """Return a table, with another form where the one that was chosen makes a row take less than no time."""
+    from harness.tables.calibrate import calibrate, negative_by
+
+    if table.calibration is None or not negative_by(table, table.calibration):
+        return table
+    return replace(table, calibration=calibrate(table, table.calibration.networks), held_out=None)
+
+
 def timed(block: Block) -> bool:
     """Return whether a block takes time when a network runs: dropout is left out of a model for inference."""
     return not isinstance(without_place(block), DropoutLayer)
@@ -282,6 +310,11 @@ def timed(block: Block) -> bool:
 def keys_of(network: Network) -> tuple[str, ...]:
     """Return the keys of the blocks that take time, in the order they run, repeated as often as they occur."""
     return tuple(key for block, key in zip(network.blocks, network.block_keys, strict=True) if timed(block))
+
+
+def _check_text(name: str, value: str) -> None:
+    if not is_text(value):
+        raise ConfigError(f"{name} is {value!r}, which cannot be written", "expected: a text")
 
 
 def _check_amount(name: str, value: float | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import ConfigError
 from harness.files import whole_file
-from harness.tables.reading import plain, read
+from harness.tables.reading import once, plain, read
 from harness.tables.table import Calibration, HeldOut, LatencyTable, Origin, Row
 from harness.tomlfile import nearest
 
@@ -71,10 +71,11 @@ def read_table(path: Path) -> LatencyTable:
 def parse_table(text: str, path: Path) -> LatencyTable:
     """Return the table that `text`, the content of `path`, holds; raises ConfigError as `read_table` does."""
     try:
-        data = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+        data = json.loads(text, parse_constant=_no_number, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         whole = text.rstrip()
-        what = "is no JSON" if whole.endswith("}") and error.pos < len(whole) else "is cut short"
+        other = whole and not whole.startswith("{")
+        what = "is no JSON" if other or (whole.endswith("}") and error.pos < len(whole)) else "is cut short"
         raise ConfigError(f"{path}:{error.lineno}: the file {what}: {error.msg}", _AGAIN) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", error.hint) from None
@@ -85,7 +86,7 @@ def parse_table(text: str, path: Path) -> LatencyTable:
     version = data.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ConfigError(f"{path} is of version {version}, newer than {VERSION}, which is known here", "update latency-harness")
-    if version != VERSION or isinstance(version, bool):
+    if version != VERSION or not isinstance(version, int) or isinstance(version, bool):
         raise ConfigError(f"{path}: version is {version!r}", f"expected: {VERSION}")
     try:
         return _table(data)
@@ -118,15 +119,6 @@ def _name(number: int, row: object) -> str:
     """Return what a row is called in an error: its key where it has one."""
     key = row.get("key") if isinstance(row, dict) else None
     return f"row {key}" if isinstance(key, str) else f"row {number}"
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"{twice!r} stands twice in one object", "keep one of them")
-    return made
 
 
 def _no_number(name: str) -> None:

@@ -53,8 +53,8 @@ def with_width(block: Block, width: int) -> Block:
 def at_widths(networks: Iterable[Network], shares: Sequence[float]) -> tuple[Placed, ...]:
     """Return every block that takes time as it is and at these shares of its channels, in multiples of 8.
 
-    Blocks that differ in channels alone are one grid: each width of an input with each of an output. What a network reads and what it
-    tells, such as colours and classes, keep their widths. Blocks that read several others are left out.
+    Blocks that differ in channels alone are one grid: each width of an input with each of an output, as far as groups divide them. What a
+    network reads and what it tells, such as colours and classes, keep their widths. Blocks that read several others are left out.
     """
     if not shares:
         return ()
@@ -70,7 +70,10 @@ def at_widths(networks: Iterable[Network], shares: Sequence[float]) -> tuple[Pla
             ins.update([shape[-1]] if shape == network.input else _scaled(shape[-1], shares))
             outs.update([width_of(block)] if position == last or not width_field(block) else _scaled(width_of(block), shares))
     return tuple(
-        (with_width(block, two), ((*place, one),)) for (block, place), axes in grids.items() for one, two in product(*map(sorted, axes))
+        (with_width(block, two), ((*place, one),))
+        for (block, place), axes in grids.items()
+        for one, two in product(*map(sorted, axes))
+        if not (one % (groups := getattr(block, "groups", 1)) or two % groups)
     )
 
 

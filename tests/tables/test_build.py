@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from harness.measure.batch import BLOCKS
 from harness.measure.result import Progress
 from harness.measure.rig import Rig
 from harness.measure.store import Store
-from harness.networks.blocks import Conv, DropoutLayer
+from harness.networks.blocks import Conv
 from harness.networks.catalogue import space_named
 from harness.networks.named import network_named
 from harness.networks.network import Network
@@ -162,7 +163,8 @@ def test_several_devices_build_in_the_time_they_have(space: Space, listed: Path,
     assert table.calibration is not None
     assert {score.form for score in table.calibration.scores if score.mape is not None} == set(FORMS)
 
-    other = Network("other", (32, 32, 8), (Conv(8, (3, 3), activation="relu"), DropoutLayer(0.1), Conv(8, (3, 3), activation="relu6")))
+    of_space = space.network(space.sample(random.Random(0))).blocks
+    other = Network("other", (64, 64, 3), (*of_space[:-3], Conv(24, (3, 3)), Conv(24, (3, 3), activation="relu6"), *of_space[-3:]))
     (tmp_path / "other.toml").write_text(other.to_toml())
     asked = ["table", "predict", str(path), str(tmp_path / "other.toml"), "--json"]
     assert "--complete" in CliRunner().invoke(cli, asked).stderr

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from harness.errors import ConfigError
 from harness.networks.blocks import Block, Conv, DenseLayer, Depthwise, MBConv
+from harness.networks.wiring import Gather
 from harness.tables.channels import ChannelLatency
 from harness.tables.surface import rising
 from harness.tables.table import LatencyTable, Row
@@ -137,6 +138,18 @@ def test_rows_that_differ_in_more_are_left_out() -> None:
         Row("other", None, (), 9.0),
     ]
     assert conv(table.with_rows(others)).latency_ms(40, 40) == conv(table).latency_ms(40, 40)
+
+
+def test_blocks_of_other_parts_but_as_many_channels_are_their_mean() -> None:
+    parts = {(16, 16): 1.0, (8, 24): 5.0, (32, 32): 8.0}
+    rows = [Row.of(Gather((0, 1)), ((7, 7, one), (7, 7, two)), latency_ms) for (one, two), latency_ms in parts.items()]
+    found = ChannelLatency.of(LatencyTable(given.ORIGIN, tuple(rows)), Gather((0, 1)), ((7, 7, 16), (7, 7, 16)), (1, 1))
+    assert found.latency_ms(32) == pytest.approx(3.0)
+
+
+def test_widths_that_take_no_time_are_no_share_to_be_off_by() -> None:
+    found = conv(grid(lambda one, two: 0.0 if one == two == 24 else one * two, (16, 24, 32), (16, 24, 32)), (1, 1))
+    assert found.held_out is None
 
 
 def test_a_hole_in_the_grid_is_named() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError, MissingBlock
+from harness.networks.blocks import Conv
 from harness.networks.named import network_named
 from harness.tables.calibrate import calibrate, check_calibration
 from harness.tables.forms import COLUMNS, FORMS, fit
@@ -21,6 +22,17 @@ NETWORKS = [network_named(f"mobilenet_v{version}:resolution={size}") for version
 @pytest.fixture(scope="module")
 def table() -> LatencyTable:
     return given.table_of(*NETWORKS)
+
+
+def test_a_new_row_that_would_take_less_than_no_time_has_another_form_chosen(table: LatencyTable) -> None:
+    networks = truth(table, lambda row: row.warm_ms - 0.01 * ((row.cold_ms or 0.0) - row.warm_ms))
+    calibrated = replace(table, calibration=calibrate(table, networks))
+    slow = replace(Row.of(Conv(8), ((7, 7, 8),), 0.01), cold_ms=10.0, chain_ms=0.01)
+    completed = calibrated.with_rows([slow])
+    assert completed.calibration is not None
+    assert calibrated.calibration is not None
+    assert completed.calibration.form != calibrated.calibration.form
+    assert completed.predictor.block_ms(slow.key) > 0
 
 
 def truth(table: LatencyTable, per_row: Callable[[Row], float], constant_ms: float = 0.0, noise: float = 0.0) -> list[Calibrated]:
@@ -64,7 +76,8 @@ def test_where_noise_hides_the_difference_the_form_with_fewer_coefficients_is_ch
         errors = np.random.default_rng(seed).normal(1, 0.02, len(exact))
         noisy = [replace(one, measured_ms=one.measured_ms * error) for one, error in zip(exact, errors, strict=True)]
         found = calibrate(table, noisy)
-        best = min(found.scores, key=lambda score: 1 if score.mape is None else score.mape)
+        possible = [score for score in found.scores if not score.why.startswith("not chosen")]
+        best = min(possible, key=lambda score: 1 if score.mape is None else score.mape)
         whys += [(best.form, score.why) for score in found.scores if score.form == found.form == "sum"]
     assert len(whys) >= 36
     misled = [(best, why) for best, why in whys if best != "sum"]
@@ -97,6 +110,17 @@ def test_coefficients_make_the_relative_error_least(table: LatencyTable) -> None
     constant, slope = found.coefficients
     for nudge in (-1e-3, 1e-3):
         assert squares(constant, slope) < min(squares(constant + nudge, slope), squares(constant, slope + nudge))
+
+
+def test_a_form_by_which_a_row_takes_less_than_no_time_is_not_chosen(table: LatencyTable) -> None:
+    networks = truth(table, lambda row: column("warm")(row) - 0.01 * column("penalty")(row))
+    assert calibrate(table, networks).form == "cold_penalty"
+    slow = replace(table.rows[0], key="slow", block=None, cold_ms=1000 * table.rows[0].warm_ms)
+    found = calibrate(replace(table, rows=(*table.rows, slow)), networks)
+    assert found.form not in ("cold_penalty", "cold_weights")
+    why = {score.form: score.why for score in found.scores}
+    assert why["cold_penalty"].startswith("not chosen: it makes -")
+    assert why["cold_penalty"].endswith(" ms of slow")
 
 
 def test_a_form_whose_numbers_were_not_measured_is_not_chosen(table: LatencyTable) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import ConfigError, MissingBlock
-from harness.networks.blocks import block_key
+from harness.networks.blocks import Conv, GlobalPool, block_key
 from harness.networks.channels import FIXED, Channels
 from harness.networks.layered import layered
 from harness.networks.named import network_named
@@ -96,6 +96,18 @@ def test_the_nearest_widths_are_within_what_was_measured(name: str) -> None:
     for _ in range(50):
         widths = [generator.randint(1, 2 * width) for width in widths_of(channels)]
         assert latency.covers(latency.nearest(widths))
+
+
+def test_layers_that_are_alike_serve_one_another_at_their_widths() -> None:
+    widths = (32, 64, 128, 256)
+    convolutions = [Conv(filters, (3, 3), activation="relu") for filters in widths]
+    network = replace(NETWORK, input=(8, 8, 3), blocks=(*convolutions, GlobalPool(), *NETWORK.blocks[-1:]))
+    latency = LayerTable(table(network)).latency(channels_of(network))
+    narrow = [width // 4 for width in widths]
+    assert latency.covers(narrow)  # the grids of wider layers, which hold the network's own widths too, do not reach so far
+    assert latency.nearest(narrow) == narrow
+    assert latency.nearest([1] * 4) != narrow
+    assert latency.of(latency.nearest([1] * 4)) <= latency.of(narrow)
 
 
 def test_a_layer_whose_own_channels_were_not_measured_is_named() -> None:

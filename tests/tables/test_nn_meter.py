@@ -46,7 +46,13 @@ def test_a_kernel_is_one_of_our_blocks(tmp_path: Path, name: str, config: dict[s
 
 @pytest.mark.parametrize(
     ("name", "config"),
-    [("channelshuffle", {"HW": 28, "CIN": 32}), ("conv-bn-relu", {"HW": 28}), ("conv-bn-relu", CONVOLUTION | {"KERNEL_SIZE": "3"})],
+    [
+        ("channelshuffle", {"HW": 28, "CIN": 32}),
+        ("conv-bn-relu", {"HW": 28}),
+        ("conv-bn-relu", CONVOLUTION | {"KERNEL_SIZE": "3"}),
+        ("conv-bn-relu", CONVOLUTION | {"PADDING": "valid"}),
+        ("conv-bn-relu", CONVOLUTION | {"GROUPS": 4}),
+    ],
 )
 def test_another_kernel_keeps_its_name(tmp_path: Path, name: str, config: dict[str, Any]) -> None:
     (row,) = read(tmp_path, kernel(name, config)).rows
@@ -88,6 +94,21 @@ def test_a_kernel_that_was_measured_twice_is_one_row(tmp_path: Path) -> None:
 def test_a_bad_file_is_one_clear_error(tmp_path: Path, data: object, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         read(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"conv-bn": {"a": 1, "a": 2}}', "'a' stands twice in one object"),
+        ('{"conv-bn": ' + "9" * 5000 + "}", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ('{"\\ud800": {"a": {"config": {}, "latency": 1}}}', "which cannot be written"),
+    ],
+)
+def test_odd_json_is_one_clear_error(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        read_nn_meter(tmp_path / "t.json")
 
 
 def test_a_file_that_is_cut_short_is_an_error_with_its_line(tmp_path: Path) -> None:

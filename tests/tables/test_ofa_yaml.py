@@ -12,9 +12,9 @@ from harness.networks.catalogue import space_named
 from harness.networks.graph import Shape
 from harness.networks.named import network_named
 from harness.tables.adapters import OfaLatencyTable
-from harness.tables.ofa_names import Flavour, block_named, layer_names, name_for
+from harness.tables.ofa_names import Flavour, block_named, flavour_of_config, layer_names, name_for
 from harness.tables.ofa_yaml import read_ofa, write_ofa
-from harness.tables.table import LatencyTable
+from harness.tables.table import LatencyTable, Row
 from tests.tables import given
 
 OFA = """
@@ -110,6 +110,12 @@ def test_a_name_stands_for_a_block_and_back(flavour: Flavour, name: str, block: 
         "Conv-input:8x8x3-output:4x4x16-kernel:3",
         "Conv-input:8x3-output:4x4x16",
         "Shuffle-input:8x8x3-output:4x4x16",
+        "Conv-input:112xx3-output:4x4x16",
+        "Conv-input:8x8x3-output:4x4x0",
+        "Conv-input:8x8x0-output:4x4x16",
+        "expanded_conv-input:4x4x0-output:4x4x16-expand:56-kernel:5-stride:1-idskip:0-se:0-hs:0",
+        "expanded_conv-input:4x4x16-output:4x4x24-expand:56-kernel:5-stride:0-idskip:0-se:0-hs:0",
+        f"Conv-input:{10**400}x8x3-output:4x4x16",
         "something else",
     ],
 )
@@ -202,6 +208,13 @@ def test_a_table_of_which_theirs_can_name_nothing_is_not_written(tmp_path: Path)
         ("", "is no latency table of OFA or ProxylessNAS"),
         ("a: {mean: 1", "note10.yaml:"),
         ("a: \x00", "note10.yaml"),
+        ("a: {mean: 2001-99-99}", "note10.yaml: a value of it cannot be read: month must be in 1..12"),
+        (f"a: {{mean: {'9' * 5000}}}", "note10.yaml: a value of it cannot be read"),
+        ("a: {mean: !!int foo}", "note10.yaml: a value of it cannot be read"),
+        ("a: {mean: !!bool foo}", "note10.yaml: a value of it cannot be read"),
+        ("a: {mean: !!timestamp foo}", "note10.yaml: a value of it cannot be read"),
+        ("[" * 5000, "note10.yaml: a value of it cannot be read"),
+        ('"\\ud800": {mean: 1}', "which cannot be written"),
         ("a: &x {mean: 1}\nb: *y", "note10.yaml:2: found undefined alias"),
     ],
 )
@@ -220,6 +233,28 @@ def test_the_estimator_adds_up_a_network_as_theirs_does(tmp_path: Path) -> None:
     expected_ms = 1.0 + 2.0 + 4.0 + 0.5 + 0.01 + 0.25 + 0.125
     assert estimator.predict_network_latency_given_config(CONFIG, 8) == pytest.approx(expected_ms)
     assert estimator.predict_network_latency(SimpleNamespace(config=CONFIG), image_size=8) == pytest.approx(expected_ms)
+
+
+def test_a_file_of_theirs_reads_as_what_was_written(tmp_path: Path) -> None:
+    swish, relu6 = Conv(16, (3, 3), (2, 2), activation="hard_swish"), Conv(16, (3, 3), (2, 2), activation="relu6")
+    pooled = given.table([(swish, ((8, 8, 3),)), (GlobalPool(), ((4, 4, 16),))])
+    foreign = Row("x-se:1", None, (), 1.0)
+    for table in (pooled, given.table([(relu6, ((8, 8, 3),))]).with_rows([foreign])):
+        assert write_ofa(table, tmp_path / "t.yaml") == ()
+        assert set(read_ofa(tmp_path / "t.yaml").by_key) == set(table.by_key)
+    with pytest.raises(ConfigError, match="nothing in these names tells that they are ofa's"):
+        write_ofa(given.table([(swish, ((8, 8, 3),))]), tmp_path / "t.yaml")
+
+
+def test_the_estimator_asks_for_the_blocks_of_the_network_s_kind(tmp_path: Path) -> None:
+    theirs = read(tmp_path, PROXYLESSNAS)
+    swish = Row.of(Conv(16, (3, 3), (2, 2), activation="hard_swish"), ((8, 8, 3),), 9.0)
+    relu6 = Row.of(Conv(16, (3, 3), (2, 2), activation="relu6"), ((8, 8, 3),), 1.0)
+    both = theirs.with_rows([swish, relu6])
+    asked = ("Conv", [8, 8, 3], [4, 4, 16])
+    assert OfaLatencyTable(both).query(*asked) == 9.0
+    assert OfaLatencyTable(both, "proxylessnas").query(*asked) == 1.0
+    assert flavour_of_config(CONFIG) == "ofa"
 
 
 def test_the_estimator_answers_queries_of_both(tmp_path: Path) -> None:

@@ -43,10 +43,10 @@ ROWS = st.builds(
     chain_ms=st.none() | AMOUNTS,
     interval_ms=st.none() | st.tuples(AMOUNTS, AMOUNTS).map(lambda pair: (min(pair), max(pair))),
     spread_ms=st.none() | AMOUNTS,
-    samples=st.integers(0),
-    processes=st.integers(0),
+    samples=st.integers(0, 2**63 - 1),
+    processes=st.integers(0, 2**63 - 1),
     disturbed_share=st.floats(0, 1),
-    measurement_ids=st.lists(st.integers(), max_size=3).map(tuple),
+    measurement_ids=st.lists(st.integers(-(2**63) + 1, 2**63 - 1), max_size=3).map(tuple),
     measured_at=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 
@@ -74,6 +74,7 @@ def test_a_file_that_is_cut_short_anywhere_is_an_error_that_says_so(table: Laten
     whole = text_of(replace(table, rows=table.rows[:2], calibration=None))
     for end in range(2, len(whole.rstrip())):
         assert "cut short" in message(whole[:end])
+    assert "the file is no JSON" in message("# devices\n")
     assert ":22: the file is cut short" in message(whole[: whole.index('"calibration"') + 14])
 
 
@@ -115,6 +116,15 @@ FIRST = "conv-f32-k3-s2-relu6@96x96x3"
         (lambda data: data["rows"][0].update(inputs=[]), f"row {FIRST}"),
         (lambda data: data["rows"].append(data["rows"][0]), f"{FIRST} has two rows"),
         (lambda data: data["rows"].append(3), "is 3"),
+        (lambda data: data.update(version=1.0), "version is 1.0"),
+        (lambda data: data["rows"][0].update(samples=10**30), f"samples of row {FIRST}"),
+        (lambda data: data["origin"].update(reference_ns=0), "reference_ns is 0.0"),
+        (lambda data: data["origin"].update(threads=-3), "threads is -3"),
+        (lambda data: data["origin"].update(cores=[-1]), "cores are [-1]"),
+        (lambda data: data["origin"].update(device="\ud800"), "device of the origin is"),
+        (lambda data: data["held_out"].update(within_5=3.0), "within_5 is 3.0"),
+        (lambda data: data["held_out"].update(tau=9.0), "tau is 9.0"),
+        (lambda data: data["calibration"]["scores"][0].update(mape=-7), "mape is -7.0"),
         (lambda data: data["origin"].update(threads=None, threats=1), "unknown field 'threats' of the origin; did you mean 'threads'?"),
         (lambda data: data["calibration"]["networks"][0].update(measured_ms=0), "measured_ms is 0"),
         (lambda data: data["calibration"].update(form="sums"), "unknown form 'sums' of the calibration"),
@@ -146,7 +156,7 @@ def test_a_missing_file_is_an_error_that_says_what_to_give(tmp_path: Path) -> No
 
 def test_a_table_that_cannot_be_written_leaves_the_old_one(table: LatencyTable, tmp_path: Path) -> None:
     path = table.save(tmp_path / "t.json")
-    broken = replace(table, origin=replace(table.origin, device=object()))  # type: ignore[arg-type]  # what JSON cannot hold
+    broken = replace(table, origin=replace(table.origin, fingerprint=object()))  # type: ignore[arg-type]  # what JSON cannot hold
     with pytest.raises(TypeError):
         broken.save(path)
     assert LatencyTable.load(path) == table
