@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class Recipe:
         for name in ("epochs", "batch", "last", "resolution"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise ConfigError(f"{name} is {number}", "expected: 1 or more")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ConfigError(f"the learning rate is {self.learning_rate}", "expected: a finite number above 0")
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,6 @@ def fit(
 
     load_keras()
     import keras
-    import tensorflow as tf
 
     check_fits(model, data)
     keras.utils.set_random_seed(seed)
@@ -106,7 +108,7 @@ def fit(
             each(epoch + 1, accuracies[-1])
 
     shape = tuple(model.input_shape[1:])
-    try:
+    with within_memory():
         # What Keras makes while it traces a model costs a second trace, which is most of what a short training takes.
         model.compile(optimizer, loss_of(model, recipe), metrics=[keras.metrics.CategoricalAccuracy("accuracy")])
         optimizer.build(model.trainable_variables)
@@ -121,26 +123,53 @@ def fit(
                 callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate, on_epoch_end=ended), *callbacks],
             )
         test = accuracy_of(model, data.test, data.classes, recipe) if tested else None
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise TrainingFailed(f"it does not fit into memory: {str(error).splitlines()[0]}", "a smaller batch may") from None
     return Trained(model, tuple(accuracies), test)
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Raise TrainingFailed where what is done within does not fit into memory."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        what, *_ = str(error).splitlines() or ["it is full"]
+        raise TrainingFailed(f"it does not fit into memory: {what}", "a smaller batch may") from None
 
 
 def loss_of(model: Any, recipe: Recipe) -> Any:
     """Return the loss of a classifier: cross-entropy on its probabilities, or on its logits where it does not end in a softmax."""
     import keras
 
-    return keras.losses.CategoricalCrossentropy(from_logits=not ends_in_softmax(model), label_smoothing=recipe.label_smoothing)
+    return keras.losses.CategoricalCrossentropy(from_logits=head_of(model) != "softmax", label_smoothing=recipe.label_smoothing)
 
 
-def ends_in_softmax(model: Any) -> bool:
-    """Return whether a Keras classifier tells probabilities, and not logits."""
+def head_of(model: Any) -> str:
+    """Return what a Keras classifier ends in: the name of the activation, or of the layer or operation without one.
+
+    What changes no values behind it, such as a `Flatten`, is passed over.
+    """
     import keras
 
-    while (last := model.outputs[0]._keras_history.operation) and isinstance(last, keras.Model):  # noqa: SLF001 - what made the output
-        model = last
-    named = type(last).__name__ == "Softmax"  # the layer, or the operation of keras.ops
-    return named or getattr(last, "activation", None) is keras.activations.softmax
+    last, index, _ = model.outputs[0]._keras_history  # noqa: SLF001 - what made the output
+    while True:
+        if isinstance(last, keras.Model):
+            last, index, _ = last.outputs[0]._keras_history  # noqa: SLF001 - as above
+        elif _keeps_values(last):
+            last, index, _ = last._inbound_nodes[index].input_tensors[0]._keras_history  # noqa: SLF001 - as above
+        else:
+            break
+    activation = getattr(last, "activation", None)
+    return str(getattr(activation, "__name__", type(last if activation is None else activation).__name__)).lower()
+
+
+def _keeps_values(operation: Any) -> bool:
+    from keras import activations, layers
+
+    if isinstance(operation, layers.Activation):
+        return operation.activation is activations.linear
+    return isinstance(operation, layers.Flatten | layers.Reshape | layers.Dropout | layers.Identity)
 
 
 def accuracy_of(model: Any, part: tuple[Any, Any], classes: int, recipe: Recipe) -> float:
@@ -156,10 +185,12 @@ def check_fits(model: Any, data: DataSet) -> None:
     shape = tuple(model.input_shape[1:])
     if len(shape) != 3 or None in shape or shape[-1] != data.shape[-1]:
         what = f"{data.name} has images of {data.shape}, {model.name} reads {list(shape)}"
-        raise ConfigError(what, "give it an input of [height, width, channels] with as many channels")
+        raise ConfigError(what, "give it an input of [height, width, channels] with as many channels, and what flattens it within")
     if tuple(model.output_shape[1:]) != (data.classes,):
-        what = f"{data.name} has {data.classes} classes, {model.name} tells {list(model.output_shape[1:])}"
-        raise ConfigError(what, "give its last layer as many units")
+        what = f"{data.name} has labels up to {data.classes - 1}, {data.classes} classes, {model.name} tells {list(model.output_shape[1:])}"
+        raise ConfigError(what, "give its last layer as many units: it is trained to tell classes, which are counted from 0")
+    if (head := head_of(model)) == "sigmoid":
+        raise ConfigError(f"{model.name} ends in a {head}, which tells no probabilities of classes", "end it in a softmax, or in logits")
 
 
 def fed(part: tuple[Any, Any], classes: int, shape: tuple[int, ...], recipe: Recipe, seed: int | None = None) -> Any:

@@ -15,6 +15,11 @@ def layers_of(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def of_keras(layer: Any) -> bool:
+    """Return whether a layer computes what Keras' own of its class does: one that is made of it may compute anything, and so with LoRA."""
+    return type(layer).__module__.partition(".")[0] == "keras" and not getattr(layer, "lora_enabled", False)
+
+
 def trace_anew(model: Any) -> None:
     """Let Keras trace a model anew when it is fitted: what was changed of its regularizers and constraints would go unnoticed else."""
     model.train_function = None
