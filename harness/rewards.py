@@ -43,7 +43,10 @@ class Reward(ABC):
         return self._of(np.asarray(quality, dtype=np.float64), shares)
 
     def interval(self, quality: npt.ArrayLike, used: Intervals) -> tuple[Floats, Floats]:
-        """Return the least and the largest rewards of candidates that use something between the ends of these intervals."""
+        """Return the least and the largest rewards of candidates that use something between the ends of these intervals.
+
+        Raises ConfigError as `of` does, and for ends that are not in order.
+        """
         ends = {name: self._ends(name, used) for name in self.targets}
         known = np.asarray(quality, dtype=np.float64)
         worst = {name: self._worst(*pair) for name, pair in ends.items()}
@@ -53,6 +56,8 @@ class Reward(ABC):
     def _ends(self, name: str, used: Intervals) -> tuple[Floats, Floats]:
         high = self._share(name, {each: ends[1] for each, ends in used.items()})
         low = np.asarray(used[name][0], dtype=np.float64) / self.targets[name]
+        if not (low <= high).all():
+            raise ConfigError(f"intervals of {name} do not end above where they begin", "give (low, high)")
         return np.maximum(low, _LEAST * high), high  # a noisy amount's interval may reach below 0
 
     def _share(self, name: str, used: Used) -> Floats:

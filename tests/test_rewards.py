@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,3 +83,9 @@ def test_a_search_may_be_averse_to_risk() -> None:
 def test_nonsense_is_one_error(make: object, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("ends", [(3.0, 2.0), (math.nan, 2.0)])
+def test_an_interval_ends_above_where_it_begins(ends: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="intervals of latency_ms do not end above"):
+        Weighted({"latency_ms": 1.0}).interval(0.5, {"latency_ms": ends})

@@ -31,7 +31,7 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     "targets_ms",
     multiple=True,
     required=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE,
     metavar="MS",
     help="The latency to have: one for all devices, or one for each in their order.",
 )
@@ -51,7 +51,7 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     default="mnasnet",
     show_default=True,
     metavar="NAME",
-    help="mnasnet (PPO), reinforce (Zoph and Le's), evolution, random, or Optuna's tpe and nsga2.",
+    help="mnasnet (PPO), reinforce (Zoph and Le's), evolution (its first 100 candidates are random), random, or Optuna's tpe and nsga2.",
 )
 @click.option(
     "--reward",
@@ -92,7 +92,7 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @click.option("--resolution", type=click.IntRange(min=1), metavar="N", help="Train candidates at this input size. Default: the space's.")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE,
     default=0.1,
     show_default=True,
     metavar="X",
@@ -106,9 +106,9 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     metavar="N",
     help="Epochs that the best one is trained in the end; 0: it is not.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of the strategy and of training.")
-@click.option("--precision", type=click.Choice(("float32", "int8")), default="float32", show_default=True, help="Of the models.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Of the runtime.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, metavar="N", help="Of the strategy and of training.")
+@click.option("--precision", type=click.Choice(("float32", "int8")), help="Of the models. Default: that of the --table, or float32.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the runtime. Default: those of the --table, or 1.")
 @click.option(
     "--complete", "completed", is_flag=True, help="Measure the blocks that a table lacks first, such as a head for other classes."
 )
@@ -122,7 +122,7 @@ def live(ctx: click.Context, param: click.Parameter, value: str) -> float:
     "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where all of it goes. Default: searches/SPACE-STRATEGY-DEVICE-MSms in the results folder.",
+    help="Where all of it goes. Default: searches/SPACE-STRATEGY-DEVICE-MSms-seedN in the results folder.",
 )
 @options.augmentation
 @options.as_json
@@ -147,7 +147,7 @@ def search(
     final_epochs: int,
     seed: int,
     precision: Any,
-    threads: int,
+    threads: int | None,
     completed: bool,
     ray: str | None,
     folder: Path | None,
@@ -181,7 +181,7 @@ def search(
         from harness.search.on_ray import join
         from harness.search.ray_devices import Host
 
-        names = devices
+        names = tuple(dict.fromkeys(devices))
         join(hosts)
         if live_share or untabled or (data is not None and final_epochs):
             for name in names:
@@ -205,12 +205,12 @@ def search(
     places = {"inventory": inventory, "results": results_folder}
     targets = []
     for index, name in enumerate(names):
-        path = tables[index] if tables else default_path(results, space, name, precision, threads)
-        table = None if untabled else _table(path, space_name, name)
+        path = tables[index] if tables else default_path(results, space, name, precision or "float32", threads or 1)
+        table = None if untabled else _table(path, space_name, name, precision, threads)
         if completed:
             assert table is not None
             table = _completed(table, space, path, inventory, results_folder)
-        targets.append(Target(name, table, targets_ms[index % len(targets_ms)], precision, threads))
+        targets.append(Target(name, table, targets_ms[index % len(targets_ms)], precision or "float32", threads or 1))
     study = Study(space, tuple(targets), strategy, reward, trials, batch, live_share, seed, quantile)
     folder = folder or results / "searches" / _called(study)
     how: dict[str, Any] = {"log": folder / "trials.jsonl", "ray": hosts, **places}
@@ -239,15 +239,23 @@ def _write(study: Study, found: Searched, folder: Path) -> None:
     plot_search(study, found, folder / "search.png")
 
 
-def _table(path: Path, space: str, device: str) -> LatencyTable:
-    """Return a table; raises ConfigError that says how to build it where it is not there."""
+def _table(path: Path, space: str, device: str, precision: str | None, threads: int | None) -> LatencyTable:
+    """Return a table; raises ConfigError where it is of another precision, and one that says how to build it where it is not there."""
+    from harness.tables.seen import settings_of
     from harness.tables.table import LatencyTable
 
     if not path.exists():
         raise ConfigError(
             f"there is no latency table {path}", f"build one: harness table build {space} --device {device}, or name another by --table"
         )
-    return LatencyTable.load(path)
+    table = LatencyTable.load(path)
+    if (precision, threads) == (None, None):
+        return table
+    has = settings_of(table.origin)
+    if has != (asked := (precision or has[0], threads or has[1])):
+        what = f"{path} is of {has[0]} models and {has[1]} threads, not of {asked[0]} and {asked[1]}"
+        raise ConfigError(what, "leave out --precision and --threads, or name a table that has them")
+    return table
 
 
 def _completed(table: LatencyTable, space: Space, path: Path, inventory: Path | None, results: Path | None) -> LatencyTable:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.errors import ConfigError
 from harness.networks.space import Space, Tokens
 
 Tensor = Any
@@ -46,7 +47,8 @@ def steps_of(space: Space) -> tuple[Step, ...]:
     for stage in space.stages:
         anchors: list[int] = []
         position = start + stage.head
-        steps += [Step(start, stage.positions[0].options)] * stage.head
+        if stage.head:
+            steps.append(Step(start, stage.positions[0].options))
         for layer in range(stage.most if stage.per_layer else 1):
             for choice in stage.choices:
                 steps.append(Step(position, len(choice.options)))
@@ -76,7 +78,9 @@ class Controller:
     """Chooses candidates of a space, and tells how probable they were to be chosen. On the CPU: it is small."""
 
     def __init__(self, space: Space, seed: int = 0, units: int = UNITS, layers: int = LAYERS) -> None:
-        """Make its weights from the seed; raises ConfigError where Keras runs on another backend."""
+        """Make its weights from the seed; raises ConfigError where Keras runs on another backend, and for a space of one candidate."""
+        if not space.positions:
+            raise ConfigError(f"{space.name} has one candidate: there is nothing to choose", "give a stage a list of options")
         from harness.training.backend import load_keras
 
         load_keras()

@@ -24,7 +24,7 @@ from harness.search.run import Parallel, Quality
 from harness.search.study import Searched, Study, Target
 from harness.search.train import Trainer, train
 from harness.tables.reading import plain, read_file, write_file
-from harness.tables.wholes import measured_ms
+from harness.tables.wholes import measured
 from harness.training.data import DataSet
 from harness.training.file_accuracy import accuracy_of_file
 from harness.training.fit import Recipe, fed
@@ -166,7 +166,7 @@ def verify(
     _, threads = target.settings
     model = prepare_tflite(file, network.name, {})
     where: dict[str, Any] = {"inventory": inventory, "results": results, "progress": progress}
-    (latency_ms,) = measured_ms([model], target.device, threads, like=target.origin, fresh=True, **where)
+    (whole,) = measured([model], target.device, threads, like=target.origin, fresh=True, **where)
     (found,) = bench(file, device=target.device, threads=threads, **where)
     if isinstance(found, FailedResult):
         raise ConfigError(f"{target.device} cannot run {file}: {found.error}", "its kernels may differ there: harness bench says more")
@@ -174,7 +174,7 @@ def verify(
         target.device,
         target.latency_ms,
         None if target.table is None else target.table.predict(network).latency_ms,
-        latency_ms,
+        whole.latency_ms,
         found.latency_ms,
         found.interval_ms,
         found.verdict,

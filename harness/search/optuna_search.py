@@ -33,10 +33,17 @@ class OptunaSearch:
         self._objectives = tuple(objectives)
         directions = [StudyDirection.MAXIMIZE if name in larger else StudyDirection.MINIMIZE for name in objectives]
         self.study = optuna.create_study(sampler=sampler, directions=directions)
+        self._ended = False
+        self.study.stop = self._end  # type: ignore[method-assign]  # Optuna's own is for its own loop; samplers that tried all call it
         self._asked: list[optuna.Trial] = []
 
+    def _end(self) -> None:
+        self._ended = True
+
     def ask(self, count: int) -> list[Tokens]:
-        """Return candidates that the sampler chooses."""
+        """Return candidates that the sampler chooses, none once it has tried all."""
+        if self._ended:
+            return []
         self._asked = [self.study.ask() for _ in range(count)]
         return [suggested(self._space, trial) for trial in self._asked]
 

@@ -45,7 +45,8 @@ class Reinforce:
         mean = float(rewards.mean())
         before = mean if self._baseline is None else self._baseline  # of the candidates before these
         self._baseline = self._decay * before + (1 - self._decay) * mean
-        self._spread = max(self._decay * self._spread, float(rewards.std()))
+        spread = rewards.std() if len(rewards) > 1 else abs(rewards[0] - before)
+        self._spread = max(self._decay * self._spread, float(spread))
         with self._controller.on_cpu():
             self._learn(tokens, rewards - np.float32(before))
 
@@ -72,9 +73,9 @@ class Ppo(Reinforce):
         space: Space,
         seed: int = 0,
         *,
-        learning_rate: float = 0.005,
+        learning_rate: float = 0.003,
         decay: float = 0.9,
-        entropy: float = 0.001,
+        entropy: float = 0.01,
         clip: float = 0.2,
         epochs: int = 4,
     ) -> None:

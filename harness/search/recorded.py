@@ -25,19 +25,22 @@ class Recorded:
 
     @classmethod
     def read(cls, path: StrPath, space: Space) -> Recorded:
-        """Return the qualities of a CSV file with the columns candidate, as `Space.encode` writes it, and quality.
+        """Return the qualities of a CSV file with the columns candidate, as `Space.encode` or `front.csv` have it, and quality.
 
         Raises ConfigError that names the line where the file is another one.
         """
         qualities: dict[Tokens, float] = {}
         try:
-            with Path(path).open(encoding="utf-8", newline="") as file:
+            with Path(path).open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file)
                 if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
                     raise ConfigError(f"{path} has no column {' and '.join(missing)}", f"its first line must name {' and '.join(COLUMNS)}")
                 for line in reader:
-                    tokens = space.decode(line["candidate"] or "")
-                    qualities[tokens] = _number(line["quality"], f"{path}:{reader.line_num}")
+                    where = f"{path}:{reader.line_num}"
+                    tokens, quality = _candidate(line["candidate"] or "", space, where), _number(line["quality"], where)
+                    if qualities.setdefault(tokens, quality) != quality:
+                        what = f"{where}: {space.encode(tokens)} has the quality {quality:g}, and {qualities[tokens]:g} above"
+                        raise ConfigError(what, "leave one of them")
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"cannot read {path}: {error}", "give a CSV file of candidates and their quality") from None
         return cls(qualities, space, str(path))
@@ -52,6 +55,13 @@ class Recorded:
         if tokens not in self._qualities:
             raise ConfigError(f"{self._name} does not hold {self._space.encode(tokens)}", "record every candidate that may be asked for")
         return self._qualities[tokens]
+
+
+def _candidate(text: str, space: Space, where: str) -> Tokens:
+    try:
+        return space.decode(text.removeprefix(f"space:{space.name}/"))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", error.hint) from None
 
 
 def _number(text: str | None, where: str) -> float:

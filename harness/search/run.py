@@ -55,6 +55,8 @@ def search(
 ) -> tuple[Trial, ...]:
     """Return all trials, in batches that the strategy learns from: as many as are asked for, the last batch whole.
 
+    They are fewer where the strategy has no more to ask.
+
     What `live` tells of the most promising candidates, this share of each batch by their reward, takes the place of what `resources` of
     the same names told, which a trial keeps as `predicted`. The trial of the largest reward is measured in any case, at the end: what was
     only predicted must not win by the prediction's error. With a `quantile` rewards are of the amounts that candidates stay below with
@@ -76,12 +78,11 @@ def search(
     worth = _Worth(reward, quantile)
     with Log(None if log is None else Path(log), {**own, **(settings or {})}) as kept:
         known = dict(kept.trials)
-        whole = set(names)
         before: dict[Tokens, Trial] = {}
 
         def remember(trial: Trial) -> None:
             # Of a candidate that came twice one line may have been measured when the search was cut short, and the other not yet.
-            if set(trial.used) == whole and not (trial.tokens in before and before[trial.tokens].predicted):
+            if not (trial.tokens in before and before[trial.tokens].predicted):
                 before[trial.tokens] = trial
 
         def keep(trial: Trial) -> None:
@@ -98,6 +99,8 @@ def search(
         done: list[Trial] = []
         while len(done) < trials:
             numbered = dict(enumerate(strategy.ask(batch), start=len(done)))
+            if not numbered:
+                break
             if any(number in known and known[number].tokens != tokens for number, tokens in numbered.items()):
                 raise ConfigError(
                     "the strategy asks for other candidates than those in its log",
@@ -124,6 +127,11 @@ def search(
             told = [known[number] for number in numbered]
             strategy.tell(told)
             done += told
+        for index, trial in enumerate(done):
+            if not trial.predicted and (last := before[trial.tokens]).predicted:
+                done[index] = replace(last, number=trial.number, late=True)
+                if progress is not None:
+                    progress(done[index])
         while live and (best := best_of(done)) is not None and not best.predicted:
             if best.tokens not in kept.late:
                 measured = _measured(best, _amounts(live, [best.tokens])[best.tokens], worth)
@@ -203,23 +211,27 @@ def _amounts(resources: Sequence[Resource], asked: Sequence[Tokens]) -> dict[Tok
 
 def _promising(trials: Sequence[Trial], worth: _Worth, share: float) -> list[Tokens]:
     """Return the candidates of the largest rewards by what was predicted of them, this share of those that have one."""
-    rewards = {
-        trial.tokens: worth.of(trial.quality, {**trial.used, **trial.predicted}, {} if trial.predicted else trial.intervals)
-        for trial in trials
-        if trial.quality is not None
-    }
+    rewards = {}
+    for trial in trials:
+        if trial.quality is not None:
+            ends = {name: both for name, both in trial.intervals.items() if name not in trial.predicted}
+            rewards[trial.tokens] = worth.of(trial.quality, {**trial.used, **trial.predicted}, {**ends, **trial.predicted_intervals})
     return sorted(rewards, key=lambda tokens: -rewards[tokens])[: math.ceil(share * len(rewards))]
 
 
 def _measured(trial: Trial, uses: _Uses, worth: _Worth) -> Trial:
     """Return a trial with what was measured in the place of what was predicted."""
     measured, intervals = uses
-    predicted = {name: trial.used[name] for name in measured}
+    before = replace(
+        trial,
+        predicted={name: trial.used[name] for name in measured},
+        predicted_intervals={name: trial.intervals[name] for name in measured if name in trial.intervals},
+    )
     if lost := [name for name, amount in measured.items() if math.isnan(amount)]:
-        return replace(trial, predicted=predicted, reward=None, failure=_unmeasured(lost))
+        return replace(before, reward=None, failure=_unmeasured(lost))
     used, ends = {**trial.used, **measured}, {**trial.intervals, **intervals}
     assert trial.quality is not None
-    return replace(trial, used=used, intervals=ends, predicted=predicted, reward=worth.of(trial.quality, used, ends))
+    return replace(before, used=used, intervals=ends, reward=worth.of(trial.quality, used, ends))
 
 
 def _unmeasured(names: Sequence[str]) -> str:

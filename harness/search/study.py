@@ -133,7 +133,8 @@ def run_study(
         "space": hashlib.sha256(repr(study.space).encode()).hexdigest(),
         "strategy": study.strategy,
         "seed": study.seed,
-        "tables": [list(target.settings) if target.table is None else _told_by(target.table, study.space) for target in study.targets],
+        "tables": [_told_by(target.table, study.space) for target in study.targets if target.table is not None],
+        "measured on": [[target.device, *target.settings] for target in study.targets if target.table is None],
     }
     with ExitStack() as stack:
         measured = {name: target for name, target in resources.items() if study.live_share or target.table is None}

@@ -10,7 +10,7 @@ from harness.networks.blocks import DenseLayer
 from harness.networks.network import Network
 from harness.networks.space import Space, Tokens
 from harness.training.data import DataSet
-from harness.training.fit import Recipe, Trained, fit
+from harness.training.fit import Recipe, Trained, fit, within_memory
 
 
 class Trainer:
@@ -63,4 +63,6 @@ def train(
     from harness.networks.keras_build import build_keras
 
     keras.backend.clear_session(free_memory=True)
-    return fit(build_keras(network, seed=seed), data, recipe, seed, tested=tested, each=each)
+    with within_memory():
+        model = build_keras(network, seed=seed)
+    return fit(model, data, recipe, seed, tested=tested, each=each)

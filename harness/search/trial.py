@@ -14,8 +14,9 @@ class Trial:
     """A candidate, what it uses (latency and whatever else has a target), its quality and its reward.
 
     Both are None where it has none, as its child diverged or did not fit into memory: `failure` says why. In `intervals` are the 95%
-    intervals of what it uses, as far as there are any. `predicted` is what was expected of it before that was measured; one that was
-    measured `late`, when the search had come to its end, taught the strategy what was predicted.
+    intervals of what it uses, as far as there are any. `predicted` is what was expected of it before that was measured, and
+    `predicted_intervals` where that lay; one that was measured `late`, by a later trial or when the search had come to its end, taught the
+    strategy what was predicted.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Trial:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     failure: str | None = None
     predicted: Mapping[str, float] = field(default_factory=dict)
+    predicted_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     late: bool = False
 
 
@@ -33,7 +35,7 @@ class Strategy(Protocol):
     """Chooses candidates, and learns from what became of them. The same seed, told the same, asks the same."""
 
     def ask(self, count: int) -> list[Tokens]:
-        """Return the next candidates to try."""
+        """Return the next candidates to try, none where all have been tried."""
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Learn what became of the candidates that were asked for last, in their order."""

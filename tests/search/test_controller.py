@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.errors import ConfigError
 from harness.networks.catalogue import space_named
 from harness.networks.space import Space, Tokens
 from harness.search.controller import Controller, active, steps_of
@@ -111,6 +112,24 @@ def test_the_same_seed_draws_and_learns_the_same(tmp_path: Path) -> None:
     found = run(0)
     assert run(0) == found
     assert run(1) != found
+
+
+def test_it_learns_from_one_candidate_at_a_time(tmp_path: Path) -> None:
+    strategy = Ppo(small("stages", tmp_path))
+    before = [weight.numpy() for weight in strategy._controller.weights]
+    for _ in range(4):
+        strategy.tell(tried(strategy.ask(1)))
+    after = [weight.numpy() for weight in strategy._controller.weights]
+    assert any((one != other).any() for one, other in zip(before, after, strict=True))
+
+
+def test_a_stage_without_choices_is_no_step_and_a_space_without_any_is_refused(tmp_path: Path) -> None:
+    space = small("layers", tmp_path)
+    fixed = replace(space.stages[0], layers=(1,), choices=(), fixed=(*space.stages[0].fixed, ("kernel", 3), ("filters", 8)))
+    some = replace(space, stages=(fixed, space.stages[1]))
+    assert set(Controller(some, units=8).sample(20)) <= set(every(some))
+    with pytest.raises(ConfigError, match="layers has one candidate: there is nothing to choose"):
+        Controller(replace(space, stages=(fixed,)))
 
 
 def earned(tokens: Tokens) -> float:

@@ -59,8 +59,9 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cluster(folder: Path) -> Iterator[str]:
     """Start a head with one processor, and have a worker join it that has another one and the device."""
-    address = "127.0.0.1:26379"
-    head = [*RAY, "start", "--head", "--block", "--port=26379", "--num-cpus=1", "--include-dashboard=false"]
+    port = next(port for port in range(26379, 26479) if not reached(f"127.0.0.1:{port}"))  # below those that Ray draws for itself
+    address = f"127.0.0.1:{port}"
+    head = [*RAY, "start", "--head", "--block", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
     harness = [str(Path(sys.executable).parent / "harness"), "worker", "--address", address, "--cpus", "1"]
     listed = folder / "devices.toml"
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}  # Ray listens on all interfaces
@@ -77,7 +78,7 @@ def cluster(folder: Path) -> Iterator[str]:
             listed.write_text(inventory(replace(board.device, runtime="ai-edge-litert", python=sys.executable)))
         else:
             listed.write_text('default = "local"\n[devices.local]\ntransport = "local"\n')
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while not reached(address):
             assert time.monotonic() < until
             time.sleep(0.2)
@@ -101,7 +102,7 @@ def ended(process: subprocess.Popen[bytes]) -> None:
     """End a process of Ray's with all that it started."""
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(60)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

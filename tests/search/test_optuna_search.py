@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -34,6 +35,22 @@ def test_a_sampler_searches_a_space_and_the_same_seed_the_same(tmp_path: Path, n
     found = run(1)
     assert run(1) == found
     assert set(found) <= set(every(space))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("name", ["grid", "brute force"])
+def test_a_sampler_that_has_tried_all_ends_the_search(tmp_path: Path, name: str) -> None:
+    space = small("layers", tmp_path)
+    stages = (replace(space.stages[0], layers=(1,)), replace(space.stages[1], layers=(1,)))
+    space = replace(space, stages=stages)
+    choices: dict[str, list[int]] = {
+        f"stage {number + 1}{position.where}: {position.name}": [0, 1, 2]
+        for number, stage in enumerate(stages)
+        for position in stage.positions
+    }
+    sampler = optuna.samplers.GridSampler(choices, seed=0) if name == "grid" else optuna.samplers.BruteForceSampler(seed=0)
+    found = search(OptunaSearch(space, sampler), quality, [MultAdds(space)], REWARD, trials=1000, batch=1)
+    assert sorted(trial.tokens for trial in found) == sorted(every(space))
 
 
 def test_several_objectives_are_told_apart(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from harness.errors import ConfigError, TrainingFailed
 from harness.networks.catalogue import space_named
 from harness.networks.space import Space, Tokens
-from harness.rewards import Constrained, Weighted
+from harness.rewards import Absolute, Constrained, Reward, Weighted
 from harness.search.resources import Amounts, Memory, ModelSize, MultAdds, TableLatency
 from harness.search.run import search
 from harness.search.strategies import RandomSearch, RegularizedEvolution
@@ -92,6 +92,15 @@ def test_a_search_that_is_cut_anywhere_goes_on_as_if_it_was_not(space: Space, ta
         assert sorted(trial.number for trial in evaluated) == list(range(len(whole)))
 
 
+def test_a_log_with_other_ends_of_lines_loses_nothing(space: Space, table: LatencyTable, tmp_path: Path) -> None:
+    log = tmp_path / "trials.jsonl"
+    whole = run(space, table, "random", trials=32, log=log)
+    run(space, table, "random", trials=16, log=(again := tmp_path / "again.jsonl"))
+    again.write_bytes(text := again.read_bytes().replace(b"\n", b"\r\n"))
+    assert run(space, table, "random", trials=32, log=again) == whole
+    assert again.read_bytes() == text + b"".join(log.read_bytes().splitlines(keepends=True)[17:])
+
+
 def test_a_child_that_fails_is_recorded_and_no_more(space: Space, table: LatencyTable) -> None:
     asked = itertools.count()
 
@@ -160,7 +169,7 @@ def test_a_quality_that_is_no_number_is_a_failure(space: Space) -> None:
 
 
 def test_a_file_that_is_no_log_is_refused(space: Space, table: LatencyTable, tmp_path: Path) -> None:
-    for data in (b"buy milk\n", b"buy milk", b"\xff\xfe\n", b'{"my": "data"}'):
+    for data in (b"buy milk\n", b"buy milk", b"\xff\xfe\n", b'{"my": "data"}', b"[" * 100_000 + b"\n", b"9" * 5000 + b"\n"):
         (tmp_path / "notes").write_bytes(data)
         with pytest.raises(ConfigError, match="no log of a search"):
             run(space, table, "random", log=tmp_path / "notes")
@@ -176,18 +185,20 @@ def test_a_table_must_have_the_blocks_of_the_space(space: Space, table: LatencyT
 
 
 class Device:
-    """A stand-in for a device: candidates take a tenth more than the table says, and those of an odd sum cannot be run."""
+    """A stand-in for a device: candidates take a tenth more than the table says, and those of an odd sum cannot be run unless `odd_run`."""
 
     name = "latency_ms"
 
     def __init__(self, table: LatencyTable, space: Space) -> None:
         self._table = TableLatency(table, space)
         self.measured: list[Tokens] = []
+        self.odd_run = False
 
     def of(self, tokens: npt.NDArray[np.integer]) -> Amounts:
         self.measured += [tuple(line) for line in tokens.tolist()]
         values = 1.1 * self._table.of(tokens).values
-        values[tokens.sum(axis=1) % 2 == 1] = np.nan
+        if not self.odd_run:
+            values[tokens.sum(axis=1) % 2 == 1] = np.nan
         return Amounts(values)
 
 
@@ -265,6 +276,73 @@ def test_rewards_may_be_of_what_latencies_stay_below(space: Space, table: Latenc
     assert found.reward == pytest.approx(float(reward.of(found.quality or 0, {"latency_ms": high})))
 
 
+@pytest.mark.parametrize(
+    ("reward", "quantile"), [(Absolute({"latency_ms": 3.0}), 0.9), (Weighted({"latency_ms": 3.0}), 0.1)], ids=["absolute", "soft"]
+)
+def test_a_search_by_quantiles_that_measures_goes_on_where_it_was_cut(
+    space: Space, table: LatencyTable, tmp_path: Path, reward: Reward, quantile: float
+) -> None:
+    calibration = calibrate(table, given.measured(table, given.candidates(space, 12), 0.2))
+    resource = TableLatency(replace(table, calibration=calibration), space)
+    log = tmp_path / "trials.jsonl"
+
+    def run() -> tuple[Trial, ...]:
+        strategy = RegularizedEvolution(space, population=16, sample=4)
+        device = Device(table, space)
+        how = {"trials": 48, "live": [device], "live_share": 0.25, "quantile": quantile, "log": log}
+        return search(strategy, quality, [resource], reward, **how)  # type: ignore[arg-type]
+
+    found = run()
+    lines = log.read_bytes().splitlines(keepends=True)
+    for count in range(0, len(lines), 5):
+        log.write_bytes(b"".join(lines[:count]))
+        assert run() == found
+        assert log.read_bytes() == b"".join(lines)
+
+
+def test_what_a_later_trial_measured_counts_for_the_earlier(space: Space, table: LatencyTable) -> None:
+    one: Tokens = (1, *(0,) * 41)
+    two: Tokens = (0, 1, *(0,) * 40)
+
+    class Again:
+        def __init__(self) -> None:
+            self._batches = iter([[one, two], [one]])
+
+        def ask(self, count: int) -> list[Tokens]:
+            del count
+            return next(self._batches)
+
+        def tell(self, trials: object) -> None:
+            pass
+
+    def quality(tokens: Tokens) -> float:
+        return 0.5 if tokens == one else 0.9
+
+    device = Device(table, space)
+    device.odd_run = True
+    reward = Weighted({"latency_ms": T_MS})
+    found = search(Again(), quality, [TableLatency(table, space)], reward, trials=3, batch=2, live=[device], live_share=0.5)
+    assert [trial.late for trial in found] == [True, False, False]
+    assert found[0] == replace(found[2], number=0, late=True)
+    assert device.measured == [two, one]
+
+
+def test_a_candidate_that_could_not_be_measured_is_not_measured_again(space: Space, table: LatencyTable) -> None:
+    tokens: Tokens = (1, *(0,) * 41)
+
+    class Same:
+        def ask(self, count: int) -> list[Tokens]:
+            return [tokens] * count
+
+        def tell(self, trials: object) -> None:
+            pass
+
+    device = Device(table, space)
+    found = search(Same(), quality, [device], Weighted({"latency_ms": T_MS}), trials=4, batch=1)
+    assert [trial.failure for trial in found] == ["no latency_ms: it could not be measured"] * 4
+    assert device.measured == [tokens]
+
+
 def test_memory_is_that_of_the_weights_and_of_what_is_alive_at_once(tmp_path: Path) -> None:
     space = small("stages", tmp_path)
     tokens = (0,) * len(space.positions)
@@ -326,10 +404,12 @@ def test_children_that_end_out_of_order_make_the_same_search(space: Space, table
                 yield tokens, quality(tokens)
 
     def run(log: Path) -> tuple[Trial, ...]:
-        reward = Weighted({"latency_ms": T_MS})
-        return search(RegularizedEvolution(space), Backwards(), [TableLatency(table, space)], reward, trials=32, log=log)
+        evolution = RegularizedEvolution(space, population=8, sample=4)
+        return search(evolution, Backwards(), [TableLatency(table, space)], reward, trials=32, batch=8, log=log)
 
-    whole = search(RegularizedEvolution(space), quality, [TableLatency(table, space)], Weighted({"latency_ms": T_MS}), trials=32)
+    reward = Weighted({"latency_ms": T_MS})
+    evolution = RegularizedEvolution(space, population=8, sample=4)
+    whole = search(evolution, quality, [TableLatency(table, space)], reward, trials=32, batch=8)
     log = tmp_path / "trials.jsonl"
     assert run(log) == whole
     log.write_bytes(log.read_bytes()[: log.stat().st_size // 3])

@@ -19,10 +19,13 @@ from click.testing import CliRunner, Result
 from harness.cli.main import cli
 from harness.measure.benchmark import bench
 from harness.search import finish, live
+from harness.search.recorded import Recorded
+from harness.search.train import adapted
 from harness.tables import build as building
 from harness.tables import wholes
 from harness.tables.least import least
 from harness.tables.table import LatencyTable
+from harness.training.data import data_of
 from tests.devices.netns import allowed
 from tests.devices.sshd import Sshd, inventory
 from tests.search.spaces import every, small
@@ -74,14 +77,16 @@ def test_a_search_tells_its_front_and_its_best(folder: Path, strategy: str) -> N
     assert (folder / "out" / "search.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_command_goes_on_and_another_is_refused(folder: Path) -> None:
-    assert known(folder, "--strategy", "evolution").exit_code == 0
-    log = folder / "results" / "searches" / "stages-evolution-pi4-0.1ms-seed0" / "trials.jsonl"
+@pytest.mark.parametrize("strategy", ["mnasnet", "reinforce", "tpe", "nsga2"])
+def test_the_same_command_goes_on_and_another_is_refused(folder: Path, strategy: str) -> None:
+    asked = ("--strategy", strategy, "--batch", "8")
+    assert known(folder, *asked).exit_code == 0
+    log = folder / "results" / "searches" / f"stages-{strategy}-pi4-0.1ms-seed0" / "trials.jsonl"
     text = log.read_bytes()
-    log.write_bytes(text[: len(text) // 2])
-    assert known(folder, "--strategy", "evolution").exit_code == 0
+    log.write_bytes(text[: 2 * len(text) // 3])
+    assert known(folder, *asked).exit_code == 0
     assert log.read_bytes() == text
-    other = known(folder, "--strategy", "evolution", "--reward", "hard")
+    other = known(folder, *asked, "--reward", "hard")
     assert (other.exit_code, other.stdout) == (1, "")
     assert "has other settings: reward" in other.stderr
 
@@ -122,6 +127,9 @@ def test_a_target_out_of_reach_is_told_with_what_can_be_reached(folder: Path) ->
         (("--target-ms", "1", "--data", "{}/none.npz", "--table", "{}/pi4.json"), "cannot read"),
         (("--target-ms", "1", "--data", "cifar11", "--table", "{}/pi4.json"), "is no data set"),
         (("--target-ms", "1", "--recorded", "{}/bad.csv", "--table", "{}/pi4.json"), "bad.csv:2: a quality of 'good'"),
+        (("--target-ms", "1", "--recorded", "{}/twice.csv", "--table", "{}/pi4.json"), "twice.csv:3: "),
+        (("--target-ms", "1", "--recorded", "{}/odd.csv", "--table", "{}/pi4.json"), "odd.csv:2: 'zz' is no candidate of stages"),
+        (("--target-ms", "1", "--recorded", "{}/known.csv", "--table", "{}/pi4.json", "--precision", "int8"), "is of float32 models"),
         (("--target-ms", "1", "--recorded", "{}/known.csv", "--table", "{}/pi4.json", "--strategy", "evolve"), "did you mean 'evolution'"),
         (("--target-ms", "1", "--recorded", "{}/known.csv", "--table", "{}/pi4.json", "--reward", "sofd"), "did you mean 'soft'"),
         (("--target-ms", "1", "--recorded", "{}/few.csv", "--table", "{}/pi4.json", "--strategy", "random"), "does not hold"),
@@ -131,7 +139,10 @@ def test_bad_input_is_one_error(folder: Path, arguments: tuple[str, ...], said: 
     table = LatencyTable.load(folder / "pi4.json")
     replace(table, origin=replace(table.origin, device="pi5")).save(folder / "other.json")
     LatencyTable(table.origin, table.rows[2:]).save(folder / "few.json")
-    (folder / "bad.csv").write_text(f"candidate,quality\n{(folder / 'known.csv').read_text().split()[1].split(',')[0]},good\n")
+    candidate = (folder / "known.csv").read_text().split()[1].split(",")[0]
+    (folder / "bad.csv").write_text(f"candidate,quality\n{candidate},good\n")
+    (folder / "twice.csv").write_text(f"candidate,quality\n{candidate},0.5\n{candidate},0.6\n")
+    (folder / "odd.csv").write_text("candidate,quality\nzz,0.5\n")
     (folder / "few.csv").write_text("candidate,quality\n")
     found = run(folder, *(part.format(folder) for part in arguments))
     assert (found.exit_code, found.stdout) == (1, "")
@@ -146,10 +157,20 @@ def test_bad_input_is_one_error(folder: Path, arguments: tuple[str, ...], said: 
         ("--target-ms", "1", "--recorded", "a", "--data", "b"),
         ("--target-ms", "1", "--data", "b", "--live", "most"),
         ("--target-ms", "1", "--data", "b", "--no-table", "--live", "all"),
+        ("--target-ms", "1", "--data", "b", "--learning-rate", "nan"),
+        ("--target-ms", "inf", "--data", "b"),
+        ("--target-ms", "1", "--data", "b", "--seed", "5000000000"),
     ],
 )
 def test_wrong_usage_is_told_as_such(folder: Path, arguments: tuple[str, ...]) -> None:
     assert run(folder, *arguments).exit_code == 2
+
+
+def test_qualities_may_be_those_of_a_front(folder: Path) -> None:
+    space = small("stages", folder)
+    text = "device,candidate,quality\npi4,space:stages/000-000,0.5\n"
+    (folder / "front.csv").write_text(text, encoding="utf-8-sig")  # as spreadsheets write it
+    assert Recorded.read(folder / "front.csv", space)((0, 0, 0, 0, 0, 0)) == 0.5
 
 
 @pytest.fixture
@@ -189,6 +210,11 @@ def test_without_a_table_every_candidate_is_measured(board: Path, monkeypatch: p
         front = list(csv.DictReader(file))
     assert front
     assert all(line["measured_ms"] == line["latency_ms"] and line["predicted_ms"] == "" for line in front)
+    with (board / "devices.toml").open("a") as file:
+        file.write(DEVICE)
+    other = CliRunner().invoke(cli, [*asked, *how, "--device", "pi4"])
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "has other settings: measured on" in other.stderr
 
 
 @on_a_board
@@ -234,7 +260,9 @@ def test_from_data_to_a_model_that_was_measured(board: Path, monkeypatch: pytest
     assert [trial["number"] for trial in measured] == [0, 1]
     (device,) = told["final"]["devices"]
     assert 0 < device["measured_ms"] < 10
-    assert device["predicted_ms"] == pytest.approx(device["measured_ms"], rel=1)
+    table = LatencyTable.load(board / "results" / "tables" / "stages-board-float32.json")
+    network = adapted(small("stages", board), data_of("stripes", arrays())).network(tuple(told["best"]["tokens"]))
+    assert device["predicted_ms"] == table.predict(network).latency_ms
     assert device["verdict"]
     assert 0 <= told["final"]["test_accuracy"] <= 1
     assert told["final"]["file_accuracy"] == pytest.approx(told["final"]["test_accuracy"], abs=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from harness.training.data import DataSet, data_named, data_of, data_of_batches
 from harness.training.fit import Recipe, Trained, fed
 from tests.search.spaces import small
 
-QUICK = Recipe(epochs=4, batch=16, learning_rate=0.05, flip=False, pad=1)
+QUICK = Recipe(epochs=8, batch=16, learning_rate=0.05, flip=False, pad=1)
 
 
 def stripes(count: int, classes: int = 3, size: int = 16, channels: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +55,15 @@ def test_a_child_learns_and_the_same_seed_the_same(data: DataSet, tmp_path: Path
     assert max(found.accuracies) == quality
     assert found.test_accuracy is not None
     assert found.test_accuracy > 0.8
+
+
+def test_a_child_whose_weights_do_not_fit_into_memory_has_failed(data: DataSet, tmp_path: Path) -> None:
+    space = small("stages", tmp_path)
+    kernel, _ = space.stages[1].choices
+    large = replace(space.stages[1], choices=(kernel,), fixed=(*space.stages[1].fixed, ("filters", 1_000_000)))
+    trainer = Trainer(replace(space, stages=(space.stages[0], large)), data, QUICK)
+    with pytest.raises(TrainingFailed, match="does not fit into memory"):
+        trainer((0, 0, 0, 2, 0))  # three layers, the second with 4 TB of weights
 
 
 def test_a_child_that_diverges_has_failed(data: DataSet, tmp_path: Path) -> None:
