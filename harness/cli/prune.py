@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ WIDTHS = (0.25, 0.5, 0.75, 1.0)
 WIDER = (*WIDTHS, 1.5, 2.0)
 """For morphnet, which makes layers wider too."""
 
+ABOVE_CHANCE = 1.5
+"""Times as accurate as a guess: less says that a model was trained on something else."""
+
 
 @click.command()
 @click.argument("model", metavar="MODEL")
@@ -32,12 +35,13 @@ WIDER = (*WIDTHS, 1.5, 2.0)
     "--data",
     required=True,
     metavar="DATA",
-    help="What to train on: a .npz file, a folder of images, or a data set that Keras knows. Models are fed values from 0 to 1.",
+    help="What to train on: a .npz file, a folder of images, or a data set that Keras knows. Models are fed values from 0 to 1, and tell "
+    "classes.",
 )
 @click.option("--keep", callback=options.optional_share, metavar="SHARE", help="magnitude, obd: which share of weights to keep.")
 @click.option(
     "--quality",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE,
     metavar="X",
     help="magnitude: instead, keep weights above so many standard deviations of their kernel.",
 )
@@ -49,9 +53,9 @@ WIDER = (*WIDTHS, 1.5, 2.0)
     type=click.Choice(("latency", "mult-adds", "parameters")),
     default="latency",
     show_default=True,
-    help="netadapt, morphnet: what to have less of.",
+    help="netadapt, morphnet: what to have less of. By latency channels are cut in eights, as runtimes work on them.",
 )
-@click.option("--target-ms", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Of latency: how much to have.")
+@click.option("--target-ms", type=options.POSITIVE, metavar="MS", help="Of latency: how much to have.")
 @click.option("--target-share", callback=options.optional_share, metavar="SHARE", help="Instead: which share of what the model has.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Rounds of pruning and training.")
 @click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Epochs of training in a round.")
@@ -84,7 +88,7 @@ WIDER = (*WIDTHS, 1.5, 2.0)
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE,
     default=0.005,
     show_default=True,
     metavar="X",
@@ -93,7 +97,7 @@ WIDER = (*WIDTHS, 1.5, 2.0)
 @click.option(
     "--dense-learning-rate",
     "dense_rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE,
     default=0.05,
     show_default=True,
     metavar="X",
@@ -101,7 +105,7 @@ WIDER = (*WIDTHS, 1.5, 2.0)
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE,
     default=10.0,
     show_default=True,
     metavar="X",
@@ -114,7 +118,7 @@ WIDER = (*WIDTHS, 1.5, 2.0)
     show_default=True,
     help="obd: how the Hessian's diagonal is computed.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of training.")
+@click.option("--seed", type=options.SEED, default=0, show_default=True, metavar="N", help="Of training.")
 @options.device
 @click.option(
     "--table",
@@ -183,7 +187,7 @@ def prune(
     """
     structured = method in ("netadapt", "morphnet")
     if structured and (target_ms is None) == (target_share is None):
-        raise click.UsageError("Give --target-ms or --target-share.")
+        raise click.UsageError("Give one of --target-ms and --target-share.")
     if structured and (keep, quality, loss) != (None, None, None):
         raise click.UsageError(f"{method} removes channels: --keep, --quality and --loss are of weights.")
     if not structured and (target_ms, target_share) != (None, None):
@@ -194,54 +198,69 @@ def prune(
     from harness.devices.inventory import load_inventory
     from harness.errors import ConfigError
     from harness.prune.asked import Asked
-    from harness.prune.given import model_given
+    from harness.prune.given import called_by, model_given
+    from harness.prune.masks import left_whole
     from harness.prune.netadapt import Budgets
     from harness.prune.outcome import network_of, outcome_of
-    from harness.prune.study import amount_of, run_study
+    from harness.prune.resources import resource_of
+    from harness.prune.structure import Structure
+    from harness.prune.study import run_study
     from harness.training.data import data_named
-    from harness.training.fit import Recipe, check_fits
+    from harness.training.fit import Recipe, accuracy_of, check_fits
 
+    try:
+        asked = Asked(
+            method,
+            keep=keep,
+            quality=quality,
+            loss=loss,
+            resource=resource,
+            target=target_share if target_ms is None else target_ms,
+            rounds=rounds,
+            epochs=epochs,
+            batches=batches,
+            final_epochs=final_epochs,
+            dense_epochs=dense_epochs,
+            strength=strength,
+            dense_rate=dense_rate,
+            budgets=Budgets(step),
+            hessian=hessian,
+            seed=seed,
+        )
+    except ConfigError as error:
+        raise click.UsageError(f"{error.message}: {error.hint}") from None
     found = load_inventory(inventory)
     chosen = found.device(device).name
     results = results_folder or found.results_dir
     images = data_named(data)
+    recipe = Recipe(learning_rate=learning_rate, label_smoothing=0.0, flip=flip, pad=pad)
     given, trained = model_given(model, images, seed)
+    path, called = Path(model).expanduser(), called_by(model)
+    folder = folder or results / "pruned" / f"{called}-{method}-{chosen}"
+    if trained and path.resolve().parent == folder.resolve():
+        raise ConfigError(f"{model} lies in the folder that the outcome goes to", "name another --output: the model is never overwritten")
+    structure = Structure(given)  # tells what cannot be pruned
     check_fits(given, images)
+    if structured and structure.whole:
+        click.echo(f"not known, the channels around them are left whole: {', '.join(structure.whole)}", err=True)
+    if not structured and (whole := left_whole(given)):
+        click.echo(f"not known, all of their weights are kept: {', '.join(whole)}", err=True)
+    if (size := tuple(given.input_shape[1:3])) != images.shape[:2]:
+        click.echo(f"images of {_size(images.shape)} are scaled to the {_size(size)} that {called} reads", err=True)
+    if trained and (accuracy := accuracy_of(given, images.validation, images.classes, recipe)) < ABOVE_CHANCE / images.classes:
+        told = f"{called} tells {accuracy:.1%} of validation images right, hardly more than by chance"
+        click.echo(f"{told}: it is fed values from 0 to 1; where it was trained on others, put a Rescaling layer in front", err=True)
     places = {"inventory": inventory, "results": results_folder}
-    called = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).stem if Path(model).exists() else model)
     table = None
     by_latency = structured and resource == "latency"
     if by_latency or table_path is not None or completed:
         widths = widths or (WIDER if method == "morphnet" else WIDTHS)
         table = _table(network_of(given, called), chosen, table_path, results, completed, widths, places)
-        amount_of(given, "latency", table)  # a table that lacks layers is told before anything is trained
-    target = target_ms
+        table.latency(structure.channels).of(structure.widths)  # a table that lacks layers is told before anything is trained
     if target_share is not None:
-        target = target_share * amount_of(given, resource, table)
-    asked = Asked(
-        method,
-        keep=keep,
-        quality=quality,
-        loss=loss,
-        resource=resource,
-        target=target,
-        rounds=rounds,
-        epochs=epochs,
-        batches=batches,
-        final_epochs=final_epochs,
-        dense_epochs=dense_epochs,
-        strength=strength,
-        dense_rate=dense_rate,
-        budgets=Budgets(step),
-        hessian=hessian,
-        seed=seed,
-    )
-    recipe = Recipe(learning_rate=learning_rate, label_smoothing=0.0, flip=flip, pad=pad)
-    folder = folder or results / "pruned" / f"{called}-{method}-{chosen}"
-    if trained and Path(model).resolve().parent == folder.resolve():
-        raise ConfigError(f"{model} lies in the folder that the outcome goes to", "name another --output: the model is never overwritten")
+        asked = replace(asked, target=target_share * resource_of(resource, structure, table).of(structure.widths))
     with shown() as tell:
-        pruned = run_study(model, given, trained, asked, images, recipe, folder, table if by_latency else None, tell.step)
+        pruned = run_study(given, trained, asked, images, recipe, folder, table if by_latency else None, tell.step)
         outcome = outcome_of(
             model,
             method,
@@ -273,6 +292,7 @@ def _table(
     from harness.tables.build import build
     from harness.tables.complete import complete
     from harness.tables.layers import LayerTable, layers_at_widths
+    from harness.tables.seen import settings_of
     from harness.tables.table import LatencyTable
 
     path = path or default_path(results, [network], device, "float32", 1, widths=True, layers=True)
@@ -284,12 +304,19 @@ def _table(
             made = build([network], path, device=device, widths=widths, layers=True, progress=progress, **places)
         return LayerTable(made)
     table = LatencyTable.load(path)
+    if settings_of(table.origin) != ("float32", 1):
+        what = f"the table {path} is of {table.origin.precision} with {table.origin.threads} threads"
+        raise ConfigError(what, "pruned models are float32 and run on one thread: build one of those")
     if table.origin.device != device:
         raise ConfigError(f"the table {path} was built on {table.origin.device}", f"name that device, or build one for {device}")
     if completed:
         with shown(by_device=True) as progress:
             table = complete(table, layers_at_widths(network, widths), path, progress=progress, **places)
     return LayerTable(table)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"
 
 
 def _report(outcome: Outcome, folder: Path, *, as_json: bool) -> None:

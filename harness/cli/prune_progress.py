@@ -74,7 +74,8 @@ def _lines() -> Shown:
 
     def step(now: Told) -> None:
         count = f", {now.done} of {now.total}" if now.total else ""
-        say(now.phase, f"{now.phase}{count}" + (f": {now.about}" if now.about else ""))
+        phase = f"the end of {now.phase}" if now.total and now.done >= now.total else now.phase  # which is said for itself
+        say(phase, f"{now.phase}{count}" + (f": {now.about}" if now.about else ""))
 
     def progress(now: Progress) -> None:
         say(now.device + now.note, f"{now.device}: {now.note or f'{now.phase}, {now.done} of {now.total}'}")

@@ -42,6 +42,11 @@ class Asked:
     budgets: Budgets = field(default_factory=Budgets)
     seed: int = 0
 
+    @property
+    def multiple(self) -> int:
+        """What widths are multiples of: of the budgets' where channels cost latency, of 1 where they are counted."""
+        return self.budgets.multiple if self.resource == "latency" else 1
+
     def __post_init__(self) -> None:
         if self.method in UNSTRUCTURED:
             given = [name for name in ("keep", "quality", "loss") if getattr(self, name) is not None]

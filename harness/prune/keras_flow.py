@@ -17,16 +17,20 @@ def run(inputs: Sequence[Any], outputs: Sequence[Any], given: Sequence[Any], cal
     values = {id(tensor): value for tensor, value in zip(inputs, given, strict=True)}
     for node in _in_order(outputs, set(values)):
         arguments, named = node.arguments.fill_in(values)
-        made = _within(node.operation, arguments, call) if _is_functional(node.operation) else call(node, arguments, named)
+        made = (
+            _within(node.operation, arguments[0] if arguments else named["inputs"], call)
+            if _is_functional(node.operation)
+            else call(node, arguments, named)
+        )
         values.update({id(tensor): value for tensor, value in zip(node.outputs, made, strict=True)})
     return [values[id(tensor)] for tensor in outputs]
 
 
-def _within(model: Any, arguments: tuple[Any, ...], call: Call) -> list[Any]:
-    """Return what a model gives that is used as a layer: it takes its inputs as the first argument, in a structure of its own."""
+def _within(model: Any, given: Any, call: Call) -> list[Any]:
+    """Return what a model gives that is used as a layer: it takes its inputs in a structure of its own."""
     from keras import tree
 
-    return run(model.inputs, model.outputs, tree.flatten(arguments[0]), call)
+    return run(model.inputs, model.outputs, tree.flatten(given), call)
 
 
 def _is_functional(operation: Any) -> bool:

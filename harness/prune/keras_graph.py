@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from harness.networks import graph as g
 from harness.networks.foreign import Foreign, Norm
 from harness.networks.fuse import fused
 from harness.prune.keras_flow import run
+from harness.training.layers import of_keras
 
 _SHIFT = 3.0
 _ELEMENTWISE = {"celu", "elu", "exponential", "gelu", "hard_shrink", "hard_tanh", "leaky_relu", "log_sigmoid", "mish", "selu", "silu"}
 _ELEMENTWISE |= {"soft_shrink", "softplus", "softsign", "squareplus", "swish", "tanh", "tanh_shrink", "threshold"}
 """Activations of Keras that see each value by itself."""
+
+_ALSO = {"hard_silu": "hard_swish"}
 
 HINT = "build it of keras.Input and layers: keras.Model(inputs, outputs)"
 
@@ -156,6 +160,8 @@ class _Walk:
         from keras import layers
 
         layer, shape = node.operation, _shape(node.outputs[0])
+        if not of_keras(layer):
+            return None
         if isinstance(layer, layers.ReLU) and sources[0].plus and _cut(layer) == "relu6":
             return _At(sources[0].position, sources[0].plus, capped=True)
         positions = [self.settled(source) for source in sources]
@@ -176,17 +182,19 @@ class _Walk:
             case layers.PReLU():
                 made = self._kept(layer.name, shape, source)
             case layers.ReLU():
-                return _At(self._activation(_cut(layer), source))
+                return _At(self._activation(_cut(layer), source, layer.name))
             case layers.Activation():
-                return _At(self._activation(_name_of(layer.activation), source))
+                return _At(self._activation(_activation_of(layer), source, layer.name))
             case layers.Softmax():
-                return _At(self._activation("softmax", source))
+                return _At(self._activation("softmax", source, layer.name))
+            case _ if not isinstance(layer, layers.Layer) and (name := _function(layer)) is not None:
+                return _At(self._activation(name, source, layer.name))
             case layers.MaxPooling2D() | layers.AveragePooling2D() if layer.data_format == "channels_last":
                 reduction: g.Reduction = "max" if isinstance(layer, layers.MaxPooling2D) else "average"
                 return _At(add(g.Pooling(reduction, layer.pool_size, layer.strides, layer.padding), source))
             case layers.GlobalAveragePooling2D() if layer.data_format == "channels_last":
                 return _At(add(g.GlobalPooling(layer.keepdims), source))
-            case layers.Flatten():
+            case layers.Flatten() if layer.data_format == "channels_last" or len(self.graph.shape(source)) == 1:
                 return _At(add(g.Flatten(), source))
             case layers.Dropout():
                 return _At(add(g.Dropout(layer.rate), source))
@@ -203,6 +211,8 @@ class _Walk:
                 return _At(add(g.Concatenate(), *positions))
             case layers.Reshape() if shape[-1] == self.graph.shape(source)[-1]:
                 made = self._kept(layer.name, shape, source)
+            case layers.Rescaling() if not (isinstance(layer.scale, int | float) and isinstance(layer.offset, int | float)):
+                return None  # a number for each channel
             case _ if isinstance(layer, _keeping()) and getattr(layer, "data_format", "channels_last") == "channels_last":
                 alike = len({self.graph.shape(position)[-1] for position in positions}) == 1
                 return _At(self._kept(layer.name, shape, *positions)) if alike else None
@@ -213,16 +223,17 @@ class _Walk:
 
     def _weighted(self, layer: Any, source: int, made: int, inner: int | None = None) -> _At:
         self.layers[layer] = source, made if inner is None else inner, made
-        return _At(self._activation(_name_of(layer.activation), made))
+        return _At(self._activation(_activation_of(layer), made, layer.name))
 
-    def _activation(self, name: str, source: int) -> int:
+    def _activation(self, name: str, source: int, layer: str) -> int:
+        """Return the position of an activation of a layer; one that is not known makes the layer one that is not."""
         for known in g.ACTIVATIONS:
             if name == known:
                 return source if known == "linear" else self.graph.add(g.Activate(known), source)
         shape = self.graph.shape(source)
         if name in _ELEMENTWISE:
             return self._kept(name, shape, source)
-        self.whole.append(name)
+        self.whole.append(layer)
         return self.graph.add(Foreign(name, shape), source)
 
     def _kept(self, name: str, shape: g.Shape, *sources: int) -> int:
@@ -248,9 +259,32 @@ def _cut(layer: Any) -> str:
     return {None: "relu", 6.0: "relu6"}.get(layer.max_value, "threshold")
 
 
-def _name_of(activation: Any) -> str:
-    name = getattr(activation, "__name__", type(activation).__name__)
-    return {"hard_silu": "hard_swish"}.get(name, name)
+def _function(operation: Any) -> str | None:
+    """Return the name of an activation that Keras computes without a layer (`keras.ops.relu`); None for another operation."""
+    kind = type(operation)
+    if kind.__module__.partition(".")[0] != "keras" or getattr(operation, "axis", -1) != -1:
+        return None
+    if kind.__name__ == "ReLU":
+        return _cut(operation)
+    name = re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    name = _ALSO.get(name, name)
+    return name if name in g.ACTIVATIONS or name in _ELEMENTWISE else None
+
+
+def _activation_of(layer: Any) -> str:
+    """Return the name of a layer's activation, which may be a layer itself; raises ConfigError for one with weights."""
+    from keras import layers
+
+    match layer.activation:
+        case layers.ReLU() as given:
+            return _cut(given)
+        case layers.Layer() as given if given.weights or isinstance(given, layers.PReLU):  # built when it is called with numbers
+            raise ConfigError(f"the activation of {layer.name} has weights", "put it behind, as a layer of its own")
+        case layers.LeakyReLU() | layers.ELU() | layers.Softmax() as given:
+            return {"LeakyReLU": "leaky_relu"}.get(type(given).__name__, type(given).__name__.lower())
+        case given:
+            name = getattr(given, "__name__", type(given).__name__)
+            return _ALSO.get(name, name)
 
 
 def _keeping() -> tuple[type[Any], ...]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from harness.errors import ConfigError
 from harness.networks.channels import Mask
-from harness.prune.masks import kernels_of
+from harness.prune.keras_flow import run
+from harness.prune.masks import Masks, kernels_in, kernels_of, share_kept
 from harness.training.layers import layers_of
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
@@ -115,31 +116,39 @@ def by_shares(model: Any, shares: Mapping[str, float]) -> dict[str, Mask]:
     return {path: largest(kernel.numpy(), shares.get(path, 1.0)) for path, kernel in kernels_of(model).items()}
 
 
-def by_quality(model: Any, quality: float) -> dict[str, Mask]:
+def deviations(model: Any) -> dict[str, float]:
+    """Return the standard deviation of the weights of each kernel."""
+    return {path: float(np.std(kernel.numpy())) for path, kernel in kernels_of(model).items()}
+
+
+def by_quality(model: Any, quality: float, spreads: Mapping[str, float]) -> dict[str, Mask]:
     """Return masks that keep of each kernel the weights above `quality` times its standard deviation, as the paper sets thresholds.
 
-    Raises ConfigError where that leaves nothing of a kernel.
+    `spreads` are the deviations of the whole model's kernels: zeros are no part of them. Raises ConfigError where that leaves nothing of a
+    kernel.
     """
-    masks = {path: np.abs(kernel.numpy()) > quality * np.std(kernel.numpy()) for path, kernel in kernels_of(model).items()}
+    masks = {path: np.abs(kernel.numpy()) > quality * spreads[path] for path, kernel in kernels_of(model).items()}
     if emptied := [path for path, mask in masks.items() if not mask.any()]:
-        raise ConfigError(f"a quality of {quality:g} leaves nothing of {emptied[0]}", "give a smaller one")
+        raise ConfigError(f"{quality:g} standard deviations leave nothing of {emptied[0]}", "give a smaller quality")
     return masks
 
 
-def rescale_dropout(model: Any, kept: Mapping[str, float], rates: Mapping[str, float]) -> None:
-    """Set the dropout behind each dense layer to `rate` times the square root of the share of its connections that is left (section 3.2).
+def rescale_dropout(model: Any, masks: Masks, rates: Mapping[str, float]) -> None:
+    """Set each dropout to `rate` times the square root of the share that is left of the connections before it (section 3.2).
 
-    `kept` are shares by kernel, `rates` those of the whole model by the names of its dropout layers. A dropout follows the layer that runs
-    before it.
+    Those are the weights of the kernels whose outputs reach it through no other kernel. `masks` tell which of them stay, `rates` are those
+    of the whole model by the names of its dropout layers.
     """
-    from keras import layers
+    from keras import layers, tree
 
-    share = 1.0
-    for layer in layers_of(model):
-        if isinstance(layer, layers.Dropout):
-            layer.rate = rates[layer.name] * math.sqrt(share)
-        elif isinstance(layer, layers.Dense | layers.Conv2D):
-            share = kept.get(layer.kernel.path, 1.0)
+    def step(node: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> list[frozenset[str]]:
+        before = [each for each in tree.flatten((arguments, named)) if isinstance(each, frozenset)]
+        behind = frozenset(kernel.path for kernel in kernels_in(node.operation)) or frozenset().union(*before)
+        if isinstance(node.operation, layers.Dropout) and behind:
+            node.operation.rate = rates[node.operation.name] * math.sqrt(share_kept({path: masks[path] for path in behind}))
+        return [behind] * len(node.outputs)
+
+    run(model.inputs, model.outputs, [frozenset()] * len(model.inputs), step)
 
 
 def dropout_rates(model: Any) -> dict[str, float]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import ConfigError
 from harness.networks.channels import Mask
-from harness.training.layers import layers_of, trace_anew
+from harness.training.layers import layers_of, of_keras, trace_anew
 
 Masks = Mapping[str, Mask]
 """Which weights of each kernel stay, by the kernel's path in the model."""
@@ -68,9 +69,22 @@ def share_kept(masks: Masks) -> float:
 
 
 def kernels_in(layer: Any) -> list[Any]:
-    """Return the kernels of a single layer."""
+    """Return the kernels of a single layer, none of one that is not as Keras has it."""
     from keras import layers
 
+    if not of_keras(layer):
+        return []
     if isinstance(layer, layers.SeparableConv2D):
         return [layer.depthwise_kernel, layer.pointwise_kernel]
     return [layer.kernel] if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense) else []
+
+
+def left_whole(model: Any) -> list[str]:
+    """Return the names of layers with weights that could be removed but for their kind, which is not known."""
+    return [layer.name for layer in layers_of(model) if not kernels_in(layer) and any(len(one.shape) > 1 for one in layer.weights)]
+
+
+def check_kernels(model: Any) -> None:
+    """Raise ConfigError where a model has no kernel that could be pruned."""
+    if not kernels_of(model):
+        raise ConfigError(f"{model.name} has no convolution or dense layer whose weights could be removed", "see README, Pruning")

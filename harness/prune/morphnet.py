@@ -2,15 +2,16 @@
 
 In a training loop of one's own:
 
-    morph = MorphNet(Structure(model), resource, strength=1e-9)
+    morph = MorphNet(structure, resource, strength=10 / resource.of(structure.widths))
     model.fit(..., callbacks=[morph.callback()])
-    smaller = morph.expanded(budget)
+    smaller = morph.expanded(budget)  # untrained
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,13 @@ import numpy as np
 from harness.errors import ConfigError
 from harness.networks.channels import Mask
 from harness.prune.resources import Resource
-from harness.prune.structure import Structure
+from harness.prune.structure import Structure, kept_whole
 from harness.training.layers import trace_anew
 
 THRESHOLD = 0.01
 """A channel whose scale is smaller, in size, counts as dead."""
 
-MOST_WIDER = 64.0
+MOST_WIDER = 64
 
 
 class MorphNet:
@@ -32,8 +33,9 @@ class MorphNet:
 
     Its loss is `strength` times the sum over groups of channels of what a channel more would cost (the resource's gradient at the channels
     that are alive) times the sum of the channels' scales: for mult-adds and parameters that is the paper's G, for latency it is
-    the table's own slope. Where several layers of batch norm scale a channel, as with residual additions, the largest scale counts. Groups
-    without batch norm are left as they are.
+    the table's own slope. A strength of a number over the amount of the whole model makes scales of one cost about so much of a loss;
+    `alive` tells how many channels are left. Where several layers of batch norm scale a channel, as with residual additions, the largest
+    scale counts. Groups without batch norm are left as they are.
     """
 
     def __init__(self, structure: Structure, resource: Resource, strength: float, threshold: float = THRESHOLD, multiple: int = 1) -> None:
@@ -93,23 +95,23 @@ class MorphNet:
         scales = np.unique(np.concatenate([self._scales(number) for number in self._norms]))
         low, high = 0, len(scales) - 1
         if (least := self._amount(scales[high])) > budget:
-            raise ConfigError(f"a channel of each group has {least:.4g}, more than {budget:.4g}", "give a target above it")
+            raise _unreachable(self.structure, self.resource, least, budget)
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if self._amount(scales[middle]) <= budget else (middle + 1, high)
         return float(scales[low])
 
     def _amount(self, threshold: float) -> float:
-        return self.resource.of(self.resource.nearest(_times(1.0, self.alive(threshold), self._multiple)))
+        return self.resource.of(self.resource.nearest(_times(1, self.alive(threshold), self._multiple)))
 
     def shrunk(self) -> Any:
-        """Return a new model of the channels that are alive, with their weights."""
+        """Return a new model of the channels that are alive, with their weights; what dead ones passed on by their shift is lost."""
         return self.structure.shrunk(self.kept())
 
     def expanded(self, budget: float) -> Any:
         """Return a new, untrained model: the channels that are alive, as much wider as the budget of the resource allows.
 
-        Where more is alive than that, those of the smallest scales are left out, see `threshold_within`.
+        Where more is alive than that, as where nothing died, those of the smallest scales are left out, see `threshold_within`.
         """
         return self.structure.resized(expand(self.alive(self.threshold_within(budget)), self.resource, budget, self._multiple))
 
@@ -134,10 +136,24 @@ def norms_of(structure: Structure) -> dict[int, list[Any]]:
         number: sorted((norm for norm in structure.norms(number) if norm.scale), key=lambda norm: not norm.trainable)
         for number in range(len(structure.groups))
     }
-    found = {number: norms for number, norms in scaled.items() if norms}
+    found = {number: norms for number, norms in scaled.items() if norms and norms[0].trainable}
     if not found:
-        raise ConfigError(f"{structure.model.name} has no batch norm that scales channels", "MorphNet needs one behind convolutions")
+        what = f"{structure.model.name} has no batch norm that scales channels and is trained"
+        raise ConfigError(what, "MorphNet needs one behind convolutions")
     return found
+
+
+def check_alive(structure: Structure, resource: Resource, budget: float, multiple: int = 1) -> None:
+    """Raise ConfigError for a budget that a channel of each group exceeds, and where no group has batch norm."""
+    norms = norms_of(structure)
+    alive = [1 if number in norms else width for number, width in enumerate(structure.widths)]
+    if (least := resource.of(resource.nearest(_times(1, alive, multiple)))) > budget:
+        raise _unreachable(structure, resource, least, budget)
+
+
+def _unreachable(structure: Structure, resource: Resource, least: float, budget: float) -> ConfigError:
+    what = f"a channel of each group has {resource.said(least)}, more than {resource.said(budget)}"
+    return ConfigError(what + kept_whole(structure), "give a target above it")
 
 
 class _Largest:
@@ -165,17 +181,20 @@ def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: i
     the narrowest it is known for; none become wider than it is known for. Raises ConfigError where they exceed the budget as they are.
     """
 
-    def fits(factor: float) -> bool:
+    def fits(factor: Fraction) -> bool:
         wanted = _times(factor, widths, multiple)
         known = resource.nearest(wanted)
         return all(one >= other for one, other in zip(known, wanted, strict=True)) and resource.of(known) <= budget
 
-    found = _times(1.0, widths, multiple)
+    found = _times(1, widths, multiple)
     if (amount := resource.of(resource.nearest(found))) > budget:
-        raise ConfigError(f"what is alive has {amount:.4g} already, more than {budget:.4g}", "let it shrink for longer, or more strongly")
+        raise ConfigError(
+            f"what is alive has {resource.said(amount)} already, more than {resource.said(budget)}",
+            "let it shrink for longer, or more strongly",
+        )
     # Between two factors at which some width is rounded up all are the same.
     for factor in sorted(
-        {(count + 0.5) * multiple / width for width in widths for count in range(math.ceil(MOST_WIDER * width / multiple))}
+        {Fraction((2 * count + 1) * multiple, 2 * width) for width in widths for count in range(math.ceil(MOST_WIDER * width / multiple))}
     ):
         if factor > 1:
             if not fits(factor):
@@ -184,6 +203,7 @@ def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: i
     return found
 
 
-def _times(factor: float, widths: Sequence[int], multiple: int) -> list[int]:
-    """Return widths times a factor, each the nearest multiple of at least one."""
-    return [max(multiple, multiple * math.floor(factor * width / multiple + 0.5)) for width in widths]
+def _times(factor: Fraction | int, widths: Sequence[int], multiple: int) -> list[int]:
+    """Return widths times a factor, each the nearest multiple of at least one, the larger of two."""
+    over, under = 2 * factor.numerator, factor.denominator * multiple
+    return [multiple * max(1, (over * width + under) // (2 * under)) for width in widths]

@@ -6,16 +6,19 @@ and the most accurate one is what the next step begins with.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, TrainingFailed
 from harness.networks.channels import Mask
 from harness.prune.resources import Resource
-from harness.prune.structure import Structure
+from harness.prune.structure import Structure, kept_whole
 
 _LEAST_STEP = 1e-3
 """Of the amount at the start."""
@@ -23,14 +26,17 @@ _LEAST_STEP = 1e-3
 
 @dataclass(frozen=True)
 class Cut:
-    """One group of channels, by its number and name, cut to `width` in a step: what the network then has of the resource, its accuracy."""
+    """One group of channels, by its number and name, cut to `width` in a step: what the network then has of the resource, its accuracy.
+
+    Without an accuracy it could not be trained.
+    """
 
     step: int
     number: int
     group: str
     width: int
     amount: float
-    accuracy: float
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,11 @@ def cuts_of(structure: Structure, resource: Resource, budget: float, multiple: i
     """Return the largest width of each group at which the network meets a budget, where that alone can meet it."""
     found = {}
     for number in range(len(structure.groups)):
-        for narrower in _narrower(structure, resource, number, multiple):
-            if resource.of(_with(structure.widths, number, narrower)) <= budget:
-                found[number] = narrower
-                break
+        widths = list(_narrower(structure, resource, number, multiple))
+        less = partial(_less, structure, resource, number)
+        first = bisect_left(widths, -budget, key=less)  # no amount falls as a width grows
+        if first < len(widths):
+            found[number] = widths[first]
     return found
 
 
@@ -65,7 +72,8 @@ def check_reachable(structure: Structure, resource: Resource, target: float, mul
     for number in range(len(widths)):
         widths[number] = min((widths[number], *_narrower(structure, resource, number, multiple)))
     if (least := resource.of(resource.nearest(widths))) > target:
-        raise ConfigError(f"{target:g} cannot be reached: at its narrowest the network has {least:.4g}", "give a target above it")
+        what = f"{resource.said(target)} cannot be reached: at its narrowest the network has {resource.said(least)}"
+        raise ConfigError(what + kept_whole(structure), "give a target above it")
 
 
 def strongest(structure: Structure, number: int, width: int) -> Mask:
@@ -89,16 +97,16 @@ def adapt(
     *,
     known: Sequence[Cut] = (),
     cut: Callable[[Cut], None] | None = None,
-    stepped: Callable[[int, Any], None] | None = None,
+    stepped: Callable[[Cut, Any], None] | None = None,
     start: float | None = None,
     first: int = 0,
 ) -> Any:
     """Return a smaller Keras model that has no more than `target` of a resource.
 
     `train` trains a model in place for a short while and returns its accuracy; it is told the step. Cuts `known` from a run that ended
-    early are not trained again unless one of them is the best; `cut` is told each new one, `stepped` each step's model. Such a run goes on
-    at the step `first` with what it had, and `start`, the amount that it began with. Raises ConfigError for a target that cutting cannot
-    reach.
+    early are not trained again unless one of them is the best; `cut` is told each new one, `stepped` each step's, with its model. Such a
+    run goes on at the step `first` with what it had, and `start`, the amount that it began with. Raises ConfigError for a target that
+    cutting cannot reach, and TrainingFailed where no cut of a step could be trained.
     """
     structure = Structure(model)
     resource = resource_of(structure)
@@ -110,23 +118,26 @@ def adapt(
         budget = budget_of(amount, target, start, step, budgets)
         while not (cuts := cuts_of(structure, resource, budget, budgets.multiple)):
             if amount - budget < _LEAST_STEP * start:
-                what = f"no group of channels alone brings {amount:.4g} any nearer to {target:.4g}"
+                what = f"no group of channels alone brings {resource.said(amount)} any nearer to {resource.said(target)}"
                 raise ConfigError(what, "measure the layers at narrower widths, or give a target above it")
             budget = (budget + amount) / 2  # no group alone meets it: a smaller step
         best: Cut | None = None
+        most = float("-inf")
         kept: Any = None
         for number, width in cuts.items():
             one = next((each for each in known if (each.step, each.number, each.width) == (step, number, width)), None)
             made = None
             if one is None:
                 made = _cut(structure, number, width)
-                accuracy = train(made, step)
-                one = Cut(step, number, structure.name(number), width, resource.of(_with(structure.widths, number, width)), accuracy)
+                one = Cut(step, number, structure.name(number), width, resource.of(_with(structure.widths, number, width)), None)
+                with suppress(TrainingFailed):  # one that fails is not taken
+                    one = replace(one, accuracy=train(made, step))
                 if cut is not None:
                     cut(one)
-            if best is None or one.accuracy > best.accuracy:
-                best, kept = one, made
-        assert best is not None
+            if one.accuracy is not None and one.accuracy > most:
+                best, most, kept = one, one.accuracy, made
+        if best is None:
+            raise TrainingFailed(f"no cut of step {step + 1} could be trained", "a lower learning rate may help, in another folder")
         if kept is None:  # one of those known
             kept = _cut(structure, best.number, best.width)
             train(kept, step)
@@ -134,13 +145,17 @@ def adapt(
         resource = resource_of(structure)
         amount = resource.of(structure.widths)
         if stepped is not None:
-            stepped(step, structure.model)
+            stepped(best, structure.model)
         step += 1
     return structure.model
 
 
 def _cut(structure: Structure, number: int, width: int) -> Any:
     return structure.shrunk({number: strongest(structure, number, width)})
+
+
+def _less(structure: Structure, resource: Resource, number: int, width: int) -> float:
+    return -resource.of(_with(structure.widths, number, width))
 
 
 def _with(widths: Sequence[int], number: int, width: int) -> list[int]:

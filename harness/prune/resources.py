@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from harness.errors import ConfigError
-from harness.networks.channels import Channels
+from harness.prune.structure import Structure
 from harness.tables.forms import Floats
 from harness.tables.layers import LayerTable
 
@@ -31,18 +31,22 @@ class Resource(Protocol):
     def gradient(self, widths: Sequence[int]) -> Floats:
         """Return what a channel more of each group would add [groups]; raises ConfigError likewise."""
 
+    def said(self, amount: float) -> str:
+        """Return an amount with its unit."""
+
 
 @dataclass(frozen=True)
 class Counted:
-    """The mult-adds or the parameters of a network."""
+    """The mult-adds of a network, as far as its layers are known, or its parameters."""
 
-    channels: Channels
+    structure: Structure
     kind: Literal["mult-adds", "parameters"]
 
     def of(self, widths: Sequence[int]) -> float:
         """Return the count."""
-        costs = self.channels.resized(widths).costs()
-        return float(costs.mult_adds if self.kind == "mult-adds" else costs.parameters)
+        if self.kind == "parameters":
+            return float(self.structure.parameters(widths))
+        return float(self.structure.channels.resized(widths).costs().mult_adds)
 
     def covers(self, widths: Sequence[int]) -> bool:  # noqa: ARG002 - there is nothing that cannot be counted
         """Return True: all can be counted."""
@@ -65,11 +69,15 @@ class Counted:
             found.append((high - low) / (more - fewer))
         return np.array(found)
 
+    def said(self, amount: float) -> str:
+        """Return a count of what it is."""
+        return f"{amount:,.0f} {self.kind}"
 
-def resource_of(kind: Kind, channels: Channels, table: LayerTable | None) -> Resource:
-    """Return a resource of a network's channels; raises ConfigError for latency without a table, and what `LayerTable` does."""
+
+def resource_of(kind: Kind, structure: Structure, table: LayerTable | None) -> Resource:
+    """Return a resource of a network; raises ConfigError for latency without a table, and what `LayerTable` does."""
     if kind != "latency":
-        return Counted(channels, kind)
+        return Counted(structure, kind)
     if table is None:
         raise ConfigError("latency is predicted by a table", "name a --device whose table was built of the network's layers")
-    return table.latency(channels)
+    return table.latency(structure.channels)

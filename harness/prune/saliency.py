@@ -187,7 +187,7 @@ def _log_probabilities(model: Any, images: Any) -> Any:
     """Return the logarithms of the classes' probabilities [images, classes], whether a model ends in a softmax or in logits."""
     import tensorflow as tf
 
-    from harness.training.fit import ends_in_softmax
+    from harness.training.fit import head_of
 
     told = model(images, training=False)
-    return tf.math.log(told + 1e-20) if ends_in_softmax(model) else tf.nn.log_softmax(told)
+    return tf.math.log(told + 1e-20) if head_of(model) == "softmax" else tf.nn.log_softmax(told)

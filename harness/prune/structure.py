@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ Kept = Mapping[int, Mask]
 """Which channels of some groups stay, by the group's number; all of those of other groups do."""
 
 Array = npt.NDArray[np.float32]
+
+_MOVING = ("moving_mean", "moving_variance")
 
 
 class Structure:
@@ -77,6 +80,21 @@ class Structure:
     def resized(self, widths: Sequence[int]) -> Any:
         """Return a new model in which the groups have these widths, with first weights of its own but in layers that are left whole."""
         return self._rebuilt(widths, None)
+
+    def parameters(self, widths: Sequence[int]) -> int:
+        """Return how many parameters the model has where its groups have these widths; of batch norm's, scale and shift are."""
+        known = {id(weight) for places in self.layers.values() for weight in places.layer.weights}
+        count: int = sum(math.prod(weight.shape) for weight in parameters_in(self.model) if id(weight) not in known)
+        for places in self.layers.values():
+            of = {id(weight): axes for weight, axes in zip(places.layer.weights, _axes(places.layer), strict=True)}
+            for weight in parameters_in(places.layer):
+                shape = list(weight.shape)
+                for axis, which in of[id(weight)]:
+                    position = getattr(places, which)
+                    if shape[axis] == self.channels.width_at(position, self.widths):  # a weight that all channels share has one
+                        shape[axis] = self.channels.width_at(position, widths)
+                count += math.prod(shape)
+        return count
 
     def _widths_of(self, kept: Kept) -> list[int]:
         return [int(kept[number].sum()) if number in kept else width for number, width in enumerate(self.widths)]
@@ -140,6 +158,16 @@ class Structure:
                     cut = _without(cut, axis, mask, removed=removed)
             found.append(cut)
         return found
+
+
+def parameters_in(part: Any) -> list[Any]:
+    """Return the weights of a model or a layer but for what batch norm keeps that is no parameter."""
+    return [weight for weight in part.weights if not weight.path.endswith(_MOVING)]
+
+
+def kept_whole(structure: Structure) -> str:
+    """Return what an error adds of layers that are not known; nothing where all are."""
+    return f"; channels around {', '.join(structure.whole)}, not known, are left whole" if structure.whole else ""
 
 
 def _axes(layer: Any) -> tuple[tuple[tuple[int, str], ...], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import ConfigError
 from harness.log import LineLog
 from harness.prune.asked import UNSTRUCTURED, Asked, Told
 from harness.prune.hashes import origin_hash, structure_hash
@@ -17,23 +18,24 @@ from harness.prune.magnitude import (
     Sensitivity,
     by_quality,
     by_shares,
+    deviations,
     dropout_rates,
     rescale_dropout,
     sensitivities,
     shares_at,
     shares_within,
 )
-from harness.prune.masks import Masks, hold, kernels_of, release, share_kept, shares_of, zeros_of
-from harness.prune.morphnet import MorphNet, norms_of
+from harness.prune.masks import Masks, check_kernels, hold, kernels_of, release, share_kept, shares_of, zeros_of
+from harness.prune.morphnet import MorphNet, check_alive
 from harness.prune.netadapt import Cut, adapt, check_reachable
-from harness.prune.resources import Kind, resource_of
+from harness.prune.resources import resource_of
 from harness.prune.saliency import check_exact, least_salient, saliencies
 from harness.prune.structure import Structure
 from harness.tables.layers import LayerTable
 from harness.tables.reading import plain, read
 from harness.training.backend import load_keras
 from harness.training.data import DataSet
-from harness.training.fit import Recipe, accuracy_of, fed, fit
+from harness.training.fit import Recipe, accuracy_of, check_fits, fed, fit
 from harness.training.isolated import Isolated
 from harness.training.saved import load_model, save_model
 
@@ -53,7 +55,6 @@ class Pruned:
 
 
 def run_study(
-    name: str,
     model: Any,
     trained: bool,
     asked: Asked,
@@ -70,13 +71,13 @@ def run_study(
     """
     structure = Structure(model)
     settings = {
-        "model": [name, structure_hash(structure)],
+        "model": structure_hash(structure),
         "asked": plain(asked),
-        "data": [data.name, data.sha256],
+        "data": data.sha256,
         "recipe": plain(recipe),
         "table": None if table is None else origin_hash(table),
     }
-    _check(structure, asked, table)
+    _check(structure, trained, asked, data, table)
     with LineLog(folder / LOG, settings, "pruning") as log:
         work = _Work(asked, data, recipe, folder, log, tell)
         dense = work.dense(model, trained)
@@ -91,17 +92,26 @@ def run_study(
         return Pruned(dense, found, work.sensitivities)
 
 
-def _check(structure: Structure, asked: Asked, table: LayerTable | None) -> None:
+def _check(structure: Structure, trained: bool, asked: Asked, data: DataSet, table: LayerTable | None) -> None:
     """Raise ConfigError for what cannot be, before anything is trained."""
+    check_fits(structure.model, data)
+    if asked.method in UNSTRUCTURED:
+        check_kernels(structure.model)
+    if asked.quality is not None and trained:
+        by_quality(structure.model, asked.quality, deviations(structure.model))
     if asked.method == "obd" and asked.hessian == "exact":
         check_exact(structure.model)
     if asked.method in UNSTRUCTURED:
         return
-    resource = resource_of(asked.resource, structure.channels, table)
+    resource = resource_of(asked.resource, structure, table)
+    assert asked.target is not None
+    if asked.method == "netadapt" and (amount := resource.of(structure.widths)) <= asked.target:
+        what = f"{structure.model.name} has {resource.said(amount)}, no more than the target of {resource.said(asked.target)}"
+        raise ConfigError(what, "give a target below it")
     if asked.method == "morphnet":
-        norms_of(structure)
-    elif asked.target is not None:
-        check_reachable(structure, resource, asked.target, asked.budgets.multiple)
+        check_alive(structure, resource, asked.target, asked.multiple)
+    else:
+        check_reachable(structure, resource, asked.target, asked.multiple)
 
 
 class _Work:
@@ -133,17 +143,19 @@ class _Work:
         asked = self._asked
         rounds = asked.rounds
         shares = tuple((number + 1) / rounds for number in range(rounds)) if asked.keep is None else shares_of(asked.keep, rounds)
-        if asked.method == "magnitude" and asked.quality is None:
+        if asked.method == "magnitude":
             self.sensitivities = self._scan(model)
-        rates = dropout_rates(model)
+        rates, spreads = dropout_rates(model), deviations(model)
+        if asked.quality is not None:
+            by_quality(model, asked.quality, spreads)  # one that is too large is told before the rounds
         done = self._lines("round")
         if done:
             model = load_model(self._folder / _round(len(done) - 1))
         for number in range(len(done), rounds):
             self._tell(Told("choosing weights", number, rounds))
-            masks = self._chosen(model, shares[number])
+            masks = self._chosen(model, shares[number], spreads)
             hold(model, masks)
-            rescale_dropout(model, {path: float(mask.mean()) for path, mask in masks.items()}, rates)
+            rescale_dropout(model, masks, rates)
             accuracy = self._train(model, asked.epochs, f"round {number + 1} of {rounds}")
             save_model(model, self._folder / _round(number))
             self._note("round", number=number, kept=share_kept(zeros_of(model)), accuracy=accuracy)
@@ -157,17 +169,22 @@ class _Work:
         asked = self._asked
         assert asked.target is not None
         steps = self._lines("step")
-        start = amount_of(model, asked.resource, table)
+        structure = Structure(model)
+        resource = resource_of(asked.resource, structure, table)
+        start = resource.of(structure.widths)
         if steps:
             model = load_model(self._folder / _step(len(steps) - 1))
 
         def cut(one: Cut) -> None:
             self._note("cut", **plain(one))
-            self._tell(Told(f"step {one.step + 1}", 0, 0, f"{one.group} to {one.width}: accuracy {one.accuracy:.4f}"))
+            said = "could not be trained" if one.accuracy is None else f"accuracy {one.accuracy:.4f}"
+            self._tell(Told(f"step {one.step + 1}", 0, 0, f"{one.group} to {one.width}: {said}"))
 
-        def stepped(number: int, current: Any) -> None:
-            save_model(current, self._folder / _step(number))
-            self._note("step", number=number)
+        def stepped(taken: Cut, current: Any) -> None:
+            save_model(current, self._folder / _step(taken.step))
+            self._note("step", number=taken.step)
+            said = f"took {taken.group} at {taken.width}, accuracy {taken.accuracy:.4f}"
+            self._tell(Told(f"step {taken.step + 1} done", 0, 0, f"{said}: {resource.said(taken.amount)} left"))
 
         draft = self._folder / CUT
         with Isolated(partial(_trainer, self._data, self._recipe, asked)) as trained:
@@ -179,10 +196,10 @@ class _Work:
 
             found = adapt(
                 model,
-                lambda structure: resource_of(asked.resource, structure.channels, table),
+                lambda structure: resource_of(asked.resource, structure, table),
                 asked.target,
                 train,
-                asked.budgets,
+                replace(asked.budgets, multiple=asked.multiple),
                 known=[read(Cut, line, "a cut") for line in self._lines("cut")],
                 cut=cut,
                 stepped=stepped,
@@ -201,10 +218,9 @@ class _Work:
             model = load_model(self._folder / _round(len(done) - 1))
         for number in range(len(done), asked.rounds):
             structure = Structure(model)
-            resource = resource_of(asked.resource, structure.channels, table)
-            multiple = asked.budgets.multiple if asked.resource == "latency" else 1
+            resource = resource_of(asked.resource, structure, table)
             # What the round before left may be narrower than the resource is known for.
-            morph = MorphNet(structure, resource, asked.strength / resource.of(resource.nearest(structure.widths)), multiple=multiple)
+            morph = MorphNet(structure, resource, asked.strength / resource.of(resource.nearest(structure.widths)), multiple=asked.multiple)
             phase = f"shrinking, round {number + 1} of {asked.rounds}"
             accuracy = self._train(model, asked.epochs, phase, [morph.callback()], anew=number > 0)
             threshold = morph.threshold_within(asked.target)
@@ -216,12 +232,12 @@ class _Work:
             self._note("round", number=number, accuracy=accuracy, threshold=threshold, alive=alive, widths=widths)
         return self._final(model, anew=True)
 
-    def _chosen(self, model: Any, share: float) -> Masks:
+    def _chosen(self, model: Any, share: float, spreads: Mapping[str, float]) -> Masks:
         """Return which weights stay after a round, none of them zero already; of thresholds `share` is the part that is reached then."""
         asked, masks = self._asked, zeros_of(model)
         if asked.method == "magnitude":
             if asked.quality is not None:
-                found = by_quality(model, share * asked.quality)
+                found = by_quality(model, share * asked.quality, spreads)
             elif asked.loss is not None:
                 found = by_shares(model, shares_within(self.sensitivities, share * asked.loss))
             else:
@@ -291,9 +307,3 @@ def _round(number: int) -> str:
 
 def _step(number: int) -> str:
     return f"step-{number:02}.keras"
-
-
-def amount_of(model: Any, kind: Kind, table: LayerTable | None) -> float:
-    """Return how much of a resource a Keras model has."""
-    structure = Structure(model)
-    return resource_of(kind, structure.channels, table).of(structure.widths)

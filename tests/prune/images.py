@@ -46,7 +46,7 @@ def convolutional(seed: int = 0) -> Any:
     return keras.Model(given, layers.Dense(CLASSES, activation="softmax", name="head")(made), name="convolutional")
 
 
-def dense(seed: int = 0, units: int = 12) -> Any:
+def dense(seed: int = 0, units: int = 12, channels: int = 1) -> Any:
     """Return a small network of dense layers."""
     import keras
     from keras import layers
@@ -54,7 +54,7 @@ def dense(seed: int = 0, units: int = 12) -> Any:
     keras.utils.set_random_seed(seed)
     return keras.Sequential(
         [
-            keras.Input((12, 12, 1)),
+            keras.Input((12, 12, channels)),
             layers.AveragePooling2D(3),
             layers.Flatten(),
             layers.Dense(units, activation="tanh", name="first"),

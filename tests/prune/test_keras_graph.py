@@ -15,6 +15,7 @@ from harness.networks.fuse import fused
 from harness.networks.keras_build import build_keras
 from harness.networks.named import network_named
 from harness.prune.keras_graph import graph_of
+from harness.prune.masks import kernels_of
 
 pytestmark = pytest.mark.usefixtures("keras")
 
@@ -93,6 +94,7 @@ def test_a_model_within_a_model_is_gone_through() -> None:
     found = graph_of(keras.Model(given, layers.Dense(2)(layers.GlobalAveragePooling2D()(inner(given)))))
     assert [type(node.operation) for node in found.graph.nodes] == [g.Convolution, g.GlobalPooling, g.Dense]
     assert {"inner", "norm"} < set(found.layers)
+    assert {"inner", "norm"} == set(graph_of(keras.Model(given, layers.Flatten()(inner(inputs=given)))).layers)
 
 
 def test_applications_of_keras_have_graphs() -> None:
@@ -117,6 +119,35 @@ def test_a_layer_that_is_not_known_is_named_and_left_whole() -> None:
     assert [group.channels for group in Channels(found.graph, found.output).groups] == [5]
 
 
+def test_what_a_layer_of_ones_own_computes_is_not_known() -> None:
+    from keras import layers
+
+    class Standardized(layers.Conv2D):  # type: ignore[misc]  # Keras has no types
+        pass
+
+    found = graph_of(of(Standardized(4, 1, name="own"), layers.Conv2D(5, 1), layers.Conv2D(2, 1)))
+    assert found.whole == ("own",)
+    assert [group.channels for group in Channels(found.graph, found.output).groups] == [5]
+
+
+@pytest.mark.parametrize("name", ["dense_of_parts", "rescaled_by_channel", "flattened_otherwise"])
+def test_layers_set_as_the_harness_does_not_know_them_are_left_whole(name: str) -> None:
+    from keras import layers
+
+    made = {
+        "dense_of_parts": [layers.GlobalAveragePooling2D(), layers.Dense(6, name=name), layers.Dense(2)],
+        "rescaled_by_channel": [layers.Rescaling([1.0, 2.0, 3.0, 4.0], name=name), layers.Conv2D(2, 1)],
+        "flattened_otherwise": [layers.Flatten(data_format="channels_first", name=name), layers.Dense(2)],
+    }[name]
+    model = of(layers.Conv2D(4, 1), *made)
+    if name == "dense_of_parts":
+        model.get_layer(name).enable_lora(2)
+    found = graph_of(model)
+    assert found.whole == (name,)
+    assert Channels(found.graph, found.output).groups == ()
+    assert {kernel.path.rpartition("/")[0] for kernel in kernels_of(model).values()}.isdisjoint({"dense_of_parts"})
+
+
 def test_an_activation_that_is_not_known_keeps_channels() -> None:
     from keras import layers
 
@@ -126,6 +157,40 @@ def test_an_activation_that_is_not_known_keeps_channels() -> None:
     assert [group.channels for group in Channels(found.graph, found.output).groups] == [4]
     assert isinstance(found.graph.nodes[1].operation, Foreign)
     assert "prelu" in found.layers
+
+
+def test_an_activation_may_be_given_as_a_layer() -> None:
+    from keras import layers
+
+    model = of(layers.Conv2D(4, 1, activation=layers.ReLU(6)), layers.Conv2D(6, 1, activation=layers.LeakyReLU()), layers.Conv2D(2, 1))
+    found = graph_of(model)
+    assert found.whole == ()
+    assert found.graph.nodes[0].operation == g.Convolution(4, (1, 1), padding="valid", norm=False, activation="relu6")
+    assert [group.channels for group in Channels(found.graph, found.output).groups] == [4, 6]
+    with pytest.raises(ConfigError, match="the activation of learned has weights"):
+        graph_of(of(layers.Conv2D(4, 1, activation=layers.PReLU(), name="learned")))
+
+
+@pytest.mark.parametrize(
+    ("function", "activation"),
+    [
+        ("ops.relu", "relu"),
+        ("activations.relu", "relu"),
+        ("ops.relu6", "relu6"),
+        ("ops.sigmoid", "sigmoid"),
+        ("ops.hard_silu", "hard_swish"),
+    ],
+)
+def test_an_activation_may_be_a_function(function: str, activation: str) -> None:
+    import keras
+    from keras import layers
+
+    module, name = function.split(".")
+    given = keras.Input((8, 8, 3))
+    made = getattr(getattr(keras, module), name)(layers.Conv2D(4, 1)(given))
+    found = graph_of(keras.Model(given, layers.Conv2D(2, 1)(made)))
+    assert found.whole == ()
+    assert found.graph.nodes[0].operation == g.Convolution(4, (1, 1), padding="valid", norm=False, activation=activation)  # type: ignore[arg-type]
 
 
 def test_what_is_broadcast_over_channels_is_left_whole() -> None:
@@ -150,8 +215,8 @@ def test_a_softmax_in_the_middle_keeps_its_channels() -> None:
     found = graph_of(keras.Model(given, layers.Conv2D(5, 1)(layers.Softmax()(both))))
     assert Channels(found.graph, found.output).groups == ()
     given = keras.Input((8, 8, 3))
-    found = graph_of(keras.Model(given, layers.Conv2D(5, 1)(layers.Conv2D(4, 1, activation="glu")(given))))
-    assert found.whole == ("glu",)
+    found = graph_of(keras.Model(given, layers.Conv2D(5, 1)(layers.Conv2D(4, 1, activation="glu", name="gated")(given))))
+    assert found.whole == ("gated",)
     assert Channels(found.graph, found.output).groups == ()
 
 

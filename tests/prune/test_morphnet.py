@@ -41,6 +41,9 @@ class Sum:
     def gradient(self, widths: Sequence[int]) -> Any:
         return np.ones(len(widths))
 
+    def said(self, amount: float) -> str:
+        return f"{amount:g} channels"
+
 
 def test_expansion_multiplies_what_is_alive() -> None:
     # At a factor of 1.5: of 100 channels 10 are left and become 15, of 100 80 and become 120.
@@ -49,21 +52,22 @@ def test_expansion_multiplies_what_is_alive() -> None:
     assert expand([10, 80], Sum(), 90) == [10, 80]
     assert expand([10, 80], Sum(), 140, multiple=8) == [16, 120]
     assert expand([10, 80], Sum(), 1000) == [25, 200]  # it is not known for more
+    assert expand([43, 16], Sum(), 182, multiple=8) == [128, 48]  # 43 times 124/43 is 124 exactly, and rounded up
 
 
 def test_what_is_alive_must_be_within_the_budget() -> None:
-    with pytest.raises(ConfigError, match="what is alive has 90 already, more than 89"):
+    with pytest.raises(ConfigError, match="what is alive has 90 channels already, more than 89 channels"):
         expand([10, 80], Sum(), 89)
 
 
 def test_the_regularizer_is_the_cost_of_channels_times_their_scales() -> None:
     model = convolutional()
     structure = Structure(model)
-    morph = MorphNet(structure, Counted(structure.channels, "mult-adds"), 1e-6)
+    morph = MorphNet(structure, Counted(structure, "mult-adds"), 1e-6)
     scales = {"stem_norm": 0.5, "outer_norm": -2.0, "inner_norm": 0.25}
     for name, scale in scales.items():
         model.get_layer(name).gamma.assign(np.full(model.get_layer(name).gamma.shape, scale))
-    per_stem, per_inner = Counted(structure.channels, "mult-adds").gradient((16, 24))
+    per_stem, per_inner = Counted(structure, "mult-adds").gradient((16, 24))
     expected = 1e-6 * (per_stem * 16 * 2.0 + per_inner * 24 * 0.25)
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
     morph.remove()
@@ -94,8 +98,8 @@ def test_a_model_that_was_fitted_before_is_regularized_too() -> None:
     pixels, labels = images.train[0].astype(np.float32) / 255, images.train[1]
     model.fit(pixels, labels, verbose=0)
     structure = Structure(model)
-    amount = Counted(structure.channels, "mult-adds").of(structure.widths)
-    MorphNet(structure, Counted(structure.channels, "mult-adds"), 100.0 / amount)
+    amount = Counted(structure, "mult-adds").of(structure.widths)
+    MorphNet(structure, Counted(structure, "mult-adds"), 100.0 / amount)
     scales = np.abs(model.get_layer("inner_norm").gamma.numpy()).sum()
     model.fit(pixels, labels, epochs=3, verbose=0)
     assert np.abs(model.get_layer("inner_norm").gamma.numpy()).sum() < 0.9 * scales
@@ -104,12 +108,12 @@ def test_a_model_that_was_fitted_before_is_regularized_too() -> None:
 def test_dead_channels_count_for_nothing() -> None:
     model = convolutional()
     structure = Structure(model)
-    morph = MorphNet(structure, Counted(structure.channels, "mult-adds"), 1e-6)
+    morph = MorphNet(structure, Counted(structure, "mult-adds"), 1e-6)
     norm = model.get_layer("inner_norm")
     norm.gamma.assign(np.where(np.arange(24) < 18, 0.001, 1.0))
     assert morph.alive() == [16, 6]
     morph.update()
-    per_stem, _ = Counted(structure.channels, "mult-adds").gradient((16, 6))
+    per_stem, _ = Counted(structure, "mult-adds").gradient((16, 6))
     assert float(sum(model.losses)) == pytest.approx(1e-6 * (per_stem * 16 + 144 * 160 * (6 + 18 * 0.001)), rel=1e-4)
     assert morph.shrunk().get_layer("inner").filters == 6
     norm.gamma.assign(np.zeros(24))
@@ -119,7 +123,7 @@ def test_dead_channels_count_for_nothing() -> None:
 def test_costly_channels_die_while_it_trains_and_the_rest_grows() -> None:
     model, images = convolutional(), data()
     structure = Structure(model)
-    resource = Counted(structure.channels, "mult-adds")
+    resource = Counted(structure, "mult-adds")
     amount = resource.of(structure.widths)
     morph = MorphNet(structure, resource, 20.0 / amount)
     fit(model, images, replace(QUICK, epochs=6), callbacks=[morph.callback()])
@@ -128,13 +132,13 @@ def test_costly_channels_die_while_it_trains_and_the_rest_grows() -> None:
     wider = morph.expanded(amount)
     widths = Structure(wider).widths
     assert all(now >= before for now, before in zip(widths, alive, strict=True))
-    assert 0.8 * amount < Counted(Structure(wider).channels, "mult-adds").of(widths) <= amount
+    assert 0.8 * amount < Counted(Structure(wider), "mult-adds").of(widths) <= amount
 
 
 def test_of_more_than_the_budget_the_smallest_scales_go() -> None:
     model = convolutional()
     structure = Structure(model)
-    resource = Counted(structure.channels, "mult-adds")
+    resource = Counted(structure, "mult-adds")
     morph = MorphNet(structure, resource, 1e-9)
     model.get_layer("inner_norm").gamma.assign(np.linspace(0.1, 1, 24))
     amount = resource.of((16, 12))
@@ -148,13 +152,13 @@ def test_of_more_than_the_budget_the_smallest_scales_go() -> None:
 def test_a_model_without_batch_norm_is_an_error() -> None:
     structure = Structure(dense())
     with pytest.raises(ConfigError, match="has no batch norm that scales channels"):
-        MorphNet(structure, Counted(structure.channels, "parameters"), 1.0)
+        MorphNet(structure, Counted(structure, "parameters"), 1.0)
 
 
 def test_inception_v2_is_shrunk_and_expanded() -> None:
     model = build_keras(network_named("inception_v2:width=0.1,resolution=64"))
     structure = Structure(model)
-    resource = Counted(structure.channels, "mult-adds")
+    resource = Counted(structure, "mult-adds")
     morph = MorphNet(structure, resource, 1e-9)
     generator = np.random.default_rng(0)
     for number in range(len(structure.groups)):
@@ -168,4 +172,4 @@ def test_inception_v2_is_shrunk_and_expanded() -> None:
     assert worst(shrunk, structure.masked(morph.kept())) <= 1e-5
     amount = resource.of(structure.widths)
     wider = Structure(morph.expanded(amount))
-    assert 0.9 * amount < Counted(wider.channels, "mult-adds").of(wider.widths) <= amount
+    assert 0.9 * amount < Counted(wider, "mult-adds").of(wider.widths) <= amount

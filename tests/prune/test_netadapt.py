@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, TrainingFailed
 from harness.prune.netadapt import Budgets, Cut, adapt, budget_of, cuts_of, strongest
 from harness.prune.resources import Counted
 from harness.prune.structure import Structure
@@ -19,7 +20,7 @@ BUDGETS = Budgets(0.2, 1.0, 4)
 
 
 def mult_adds(structure: Structure) -> Counted:
-    return Counted(structure.channels, "mult-adds")
+    return Counted(structure, "mult-adds")
 
 
 def test_each_group_is_cut_as_little_as_meets_the_budget() -> None:
@@ -66,7 +67,7 @@ def test_the_most_accurate_cut_of_each_step_is_taken() -> None:
 
     model = convolutional()
     start = mult_adds(Structure(model)).of((16, 24))
-    found = adapt(model, resource, 0.5 * start, train, BUDGETS, cut=made.append, stepped=lambda step, _: steps.append(step))
+    found = adapt(model, resource, 0.5 * start, train, BUDGETS, cut=made.append, stepped=lambda taken, _: steps.append(taken.step))
     assert found.get_layer("stem").filters == 16
     assert mult_adds(Structure(found)).of(Structure(found).widths) <= 0.5 * start
     assert steps == list(range(len(steps)))
@@ -82,12 +83,28 @@ def test_the_most_accurate_cut_of_each_step_is_taken() -> None:
     assert len(trained) == len(steps)  # the best of each step alone, whose weights are not known
 
 
+def test_a_cut_that_cannot_be_trained_is_not_taken() -> None:
+    made: list[Cut] = []
+
+    def train(model: Any, step: int) -> float:
+        if step == 0 and model.get_layer("inner").filters < 24:
+            raise TrainingFailed("its loss is nan after epoch 1", "a lower learning rate may help")
+        return 0.5
+
+    start = mult_adds(Structure(convolutional())).of((16, 24))
+    found = adapt(convolutional(), mult_adds, 0.8 * start, train, BUDGETS, cut=made.append)
+    assert [(one.group, one.accuracy) for one in made] == [("stem and 1 more", 0.5), ("inner", None)]
+    assert found.get_layer("inner").filters == 24
+    with pytest.raises(TrainingFailed, match="no cut of step 1 could be trained"):
+        adapt(convolutional(), mult_adds, 0.8 * start, lambda *_: 0.5, BUDGETS, known=[replace(one, accuracy=None) for one in made])
+
+
 def test_a_step_that_no_group_can_take_alone_is_made_smaller() -> None:
     model = convolutional()
     start = mult_adds(Structure(model)).of((16, 24))
     steps: list[int] = []
     target = 0.12 * start  # both groups must shrink far, and neither brings it there in one step of 88%
-    found = adapt(model, mult_adds, target, lambda *_: 0.5, Budgets(0.88, 1.0, 4), stepped=lambda step, _: steps.append(step))
+    found = adapt(model, mult_adds, target, lambda *_: 0.5, Budgets(0.88, 1.0, 4), stepped=lambda taken, _: steps.append(taken.step))
     assert mult_adds(Structure(found)).of(Structure(found).widths) <= target
     assert len(steps) > 1
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,8 +21,6 @@ pytestmark = pytest.mark.usefixtures("keras")
 @pytest.fixture(scope="module")
 def trained() -> tuple[Any, Any, Any]:
     """Return a trained network, and images and labels as it reads them."""
-    from dataclasses import replace
-
     model, given = dense(units=6), data(300)
     fit(model, given, replace(QUICK, epochs=30, weight_decay=0.0), 0)
     images, labels = given.train
@@ -56,6 +55,33 @@ def test_an_estimate_ranks_weights_as_the_exact_diagonal_does(trained: tuple[Any
     exact, estimated = (hessian_diagonal(*trained, which) for which in ("exact", how))
     for path, diagonal in exact.items():
         assert spearmanr(diagonal.ravel(), estimated[path].ravel()).statistic > least
+
+
+def test_estimates_hold_for_convolutions() -> None:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 1)),
+            layers.Conv2D(4, 3, strides=3, name="convolution"),
+            layers.DepthwiseConv2D(3, padding="same"),
+            layers.Flatten(),
+            layers.Dense(4),
+        ]
+    )
+    given = data(300)
+    images = np.asarray(given.train[0] / 255, np.float32)
+    exact, gauss_newton, hutchinson = (hessian_diagonal(model, images, given.train[1], how) for how in get_args(Diagonal))
+    assert len(exact) == 3
+    for path, diagonal in exact.items():
+        # Logits are linear in each kernel by itself: there is no more to its Hessian than what Gauss-Newton computes.
+        assert gauss_newton[path] == pytest.approx(diagonal, rel=1e-3, abs=1e-3 * float(diagonal.max()))
+    trace, estimated = (sum(float(diagonal.sum()) for diagonal in found.values()) for found in (exact, hutchinson))
+    assert estimated == pytest.approx(trace, rel=0.3)
+    first = next(iter(exact))
+    assert spearmanr(exact[first].ravel(), hutchinson[first].ravel()).statistic > 0.7
 
 
 def test_the_least_salient_weights_cost_the_least(trained: tuple[Any, Any, Any]) -> None:

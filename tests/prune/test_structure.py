@@ -46,6 +46,23 @@ def worst(one: Any, other: Any) -> float:
     return float(np.abs(first - second).max())
 
 
+def test_parameters_are_those_of_the_model_at_any_widths() -> None:
+    import keras
+    from keras import layers
+
+    given = keras.Input((8, 8, 3))
+    made = layers.BatchNormalization()(layers.Conv2D(8, 3)(given))
+    made = layers.PReLU(shared_axes=[1, 2])(layers.SeparableConv2D(12, 3, use_bias=False)(made))
+    made = layers.Conv2D(6, 1, dilation_rate=2, name="left_whole")(layers.BatchNormalization(scale=False)(made))
+    made = layers.DepthwiseConv2D(2)(layers.Conv2D(10, 1)(made))
+    model = keras.Model(given, layers.Dense(4, activation="softmax")(layers.Flatten()(made)))
+    structure = Structure(model)
+    for widths in (structure.widths, (3, 12, 7)):
+        trained = structure.resized(widths)
+        moving = sum(layer.moving_mean.shape[0] for layer in trained.layers if isinstance(layer, layers.BatchNormalization))
+        assert structure.parameters(widths) == trained.count_params() - 2 * moving
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shrunk_model_computes_what_the_masked_one_does(name: str) -> None:
     model = build_keras(network_named(name))

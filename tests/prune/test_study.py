@@ -17,6 +17,7 @@ from rich.console import Console
 from harness.errors import ConfigError
 from harness.log import LineLog
 from harness.prune.asked import Asked
+from harness.prune.hashes import structure_hash
 from harness.prune.masks import kernels_of
 from harness.prune.netadapt import Budgets
 from harness.prune.outcome import REPORT, Outcome, network_of, outcome_of
@@ -36,7 +37,7 @@ from tests.tables import given
 pytestmark = pytest.mark.usefixtures("keras")
 
 MAGNITUDE = Asked("magnitude", keep=0.25, rounds=2, final_epochs=1, dense_epochs=1)
-OBD = Asked("obd", keep=0.3, rounds=1, final_epochs=1)
+OBD = Asked("obd", keep=0.3, rounds=2, final_epochs=1)
 BUDGETS = Budgets(0.2, 1.0, 4)
 AMOUNT = 573_696.0
 NETADAPT = Asked("netadapt", resource="mult-adds", target=0.7 * AMOUNT, batches=2, final_epochs=1, budgets=BUDGETS)
@@ -52,7 +53,7 @@ def images() -> DataSet:
 def study(asked: Asked, images: DataSet, folder: Path, trained: bool = True, make: Callable[[], Any] = convolutional) -> Pruned:
     model = make()
     table = layers_of(model) if asked.method == "morphnet" else None
-    return run_study("mine", model, trained, asked, images, QUICK, folder, table)
+    return run_study(model, trained, asked, images, QUICK, folder, table)
 
 
 def layers_of(model: Any) -> LayerTable:
@@ -72,7 +73,7 @@ def of_magnitude(images: DataSet, tmp_path_factory: pytest.TempPathFactory) -> t
 
 @pytest.mark.parametrize(
     ("asked", "make", "every"),
-    [(replace(MAGNITUDE, keep=0.1), dense, 3), (OBD, dense, 3), (NETADAPT, convolutional, 5), (MORPHNET, convolutional, 3)],
+    [(replace(MAGNITUDE, keep=0.1), dense, 3), (OBD, dense, 3), (NETADAPT, convolutional, 7), (MORPHNET, convolutional, 3)],
     ids=["magnitude", "obd", "netadapt", "morphnet"],
 )
 def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
@@ -115,6 +116,33 @@ def test_a_study_that_is_cut_anywhere_ends_as_one_that_is_not(
     assert again.model.count_params() == found.model.count_params()
 
 
+def normed() -> Any:
+    """Return a model with a layer that is not known."""
+    import keras
+    from keras import layers
+
+    given = keras.Input((12, 12, 1))
+    made = layers.Conv2D(8, 3)(layers.LayerNormalization(name="normed")(layers.Conv2D(8, 3)(given)))
+    return keras.Model(given, layers.Dense(4, activation="softmax")(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(made))))
+
+
+def frozen() -> Any:
+    """Return a model whose batch norm is not trained."""
+    model = convolutional()
+    for name in ("stem_norm", "inner_norm", "outer_norm"):
+        model.get_layer(name).trainable = False
+    return model
+
+
+def without_kernels() -> Any:
+    """Return a model of which no weight can be removed."""
+    import keras
+    from keras import layers
+
+    shape = keras.Input((12, 12, 1))
+    return keras.Sequential([shape, layers.Conv2DTranspose(4, 3), layers.GlobalAveragePooling2D(), layers.Softmax()])
+
+
 def share_left(model: Any) -> float:
     """Return the share of the weights of its kernels that are not zero."""
     kernels = kernels_of(model).values()
@@ -125,6 +153,22 @@ def test_so_many_weights_are_kept_as_are_asked_for(of_magnitude: tuple[Path, Pru
     _, found = of_magnitude
     assert share_left(found.model) == pytest.approx(0.25, rel=0.03)
     assert share_left(study(OBD, images, tmp_path, make=dense).model) == pytest.approx(0.3, rel=0.03)
+
+
+@pytest.mark.parametrize("by", [{"quality": 1.0}, {"loss": 0.2}], ids=["quality", "loss"])
+def test_weights_go_by_a_threshold_or_a_loss(by: dict[str, float], images: DataSet, tmp_path: Path) -> None:
+    found = study(replace(MAGNITUDE, keep=None, final_epochs=0, **by), images, tmp_path, make=dense)  # type: ignore[arg-type]  # floats
+    assert {one.kernel for one in found.sensitivities} == set(kernels_of(found.model))
+    first, second = (line["round"]["kept"] for line in lines(tmp_path) if "round" in line)
+    assert 1 > first > second == pytest.approx(share_left(found.model))
+    if "quality" in by:
+        for whole, kernel in zip(kernels_of(found.dense).values(), kernels_of(found.model).values(), strict=True):
+            weights, zero = whole.numpy(), kernel.numpy() == 0
+            # Training between the rounds moves weights over the threshold, either way.
+            assert np.mean(zero == (np.abs(weights) <= weights.std())) > 0.9
+    with pytest.raises(ConfigError, match="20 standard deviations leave nothing of"):
+        study(replace(MAGNITUDE, keep=None, quality=20.0), images, tmp_path / "none", trained=False, make=dense)
+    assert not any("round" in line for line in lines(tmp_path / "none"))
 
 
 def test_as_much_of_the_resource_is_left_as_is_asked_for(images: DataSet, tmp_path: Path) -> None:
@@ -138,7 +182,13 @@ def test_as_much_of_the_resource_is_left_as_is_asked_for(images: DataSet, tmp_pa
     ("asked", "make", "said"),
     [
         (replace(MORPHNET, resource="mult-adds"), dense, "no batch norm that scales channels"),
-        (replace(NETADAPT, target=1.0), convolutional, "1 cannot be reached: at its narrowest"),
+        (replace(NETADAPT, target=1.0), convolutional, "1 mult-adds cannot be reached: at its narrowest"),
+        (replace(NETADAPT, target=1.0), normed, "channels around normed, not known, are left whole"),
+        (replace(NETADAPT, target=1e9), convolutional, "convolutional has .* mult-adds, no more than the target of 1,000,000,000"),
+        (replace(MORPHNET, resource="parameters", target=1.0), convolutional, "a channel of each group has .*, more than 1 parameters"),
+        (replace(MORPHNET, resource="mult-adds"), frozen, "no batch norm that scales channels and is trained"),
+        (MAGNITUDE, without_kernels, "has no convolution or dense layer whose weights could be removed"),
+        (MAGNITUDE, lambda: dense(channels=3), "stripes has images of"),
         (Asked("obd", keep=0.5, hessian="exact"), lambda: dense(units=400), "6400 weights: its Hessian is too large"),
     ],
 )
@@ -146,8 +196,23 @@ def test_what_cannot_be_reached_is_told_before_anything_is_trained(
     asked: Asked, make: Callable[[], Any], said: str, images: DataSet, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        run_study("mine", make(), False, asked, images, QUICK, tmp_path)
+        run_study(make(), False, asked, images, QUICK, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quality_that_leaves_nothing_of_a_trained_model_leaves_no_folder_behind(images: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="20 standard deviations leave nothing of"):
+        run_study(dense(), True, replace(MAGNITUDE, keep=None, quality=20.0), images, QUICK, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_comes_out_is_compiled_by_whoever_loads_it(of_magnitude: tuple[Path, Pruned]) -> None:
+    import keras
+
+    folder, found = of_magnitude
+    for name in ("dense", "pruned"):
+        assert not keras.saving.load_model(folder / f"{name}.keras").compiled
+    assert found.model.count_params() == keras.saving.load_model(folder / "pruned.keras").count_params()
 
 
 def test_a_model_that_comes_untrained_is_trained_first(of_magnitude: tuple[Path, Pruned]) -> None:
@@ -160,8 +225,32 @@ def test_a_model_that_comes_untrained_is_trained_first(of_magnitude: tuple[Path,
 def test_another_study_s_folder_is_refused(images: DataSet, tmp_path: Path) -> None:
     with LineLog(tmp_path / LOG, {"model": ["other"]}, "pruning"):
         pass
-    with pytest.raises(ConfigError, match=f"the pruning in {tmp_path / LOG} has other settings: model .*; asked None, not"):
+    with pytest.raises(ConfigError, match=f"the pruning in {tmp_path / LOG} has other settings: another model; asked None, not"):
         study(OBD, images, tmp_path)
+
+
+def rescaled(scale: float) -> Any:
+    """Return a model that differs in a setting of a layer alone."""
+    import keras
+
+    inner = dense()
+    given = keras.Input((12, 12, 1))
+    return keras.Model(given, inner(keras.layers.Rescaling(scale)(given)))
+
+
+def test_models_are_told_apart_by_all_that_they_compute_and_not_by_names() -> None:
+    one, same, other = (structure_hash(Structure(rescaled(scale))) for scale in (1.0, 1.0, 255.0))
+    assert one == same != other
+
+
+def test_a_file_that_is_gone_is_one_error(images: DataSet, tmp_path: Path) -> None:
+    asked = replace(MAGNITUDE, rounds=1, final_epochs=0)
+    study(asked, images, tmp_path, make=dense)
+    for name in ("dense.keras", "pruned.keras"):
+        (tmp_path / name).rename(tmp_path / "away")
+        with pytest.raises(ConfigError, match=f"{name} is gone, which was made before"):
+            study(asked, images, tmp_path, make=dense)
+        (tmp_path / "away").rename(tmp_path / name)
 
 
 def test_what_was_gained_is_reported_layer_by_layer(of_magnitude: tuple[Path, Pruned], images: DataSet, tmp_path: Path) -> None:
@@ -172,8 +261,9 @@ def test_what_was_gained_is_reported_layer_by_layer(of_magnitude: tuple[Path, Pr
     assert (found.after.measured_ms, found.device) == (None, None)
     assert found.before.predicted_ms == found.after.predicted_ms  # zeros are computed like any other weights
     assert found.before.predicted_ms == pytest.approx(sum(one.predicted_ms[0] for one in found.layers if one.predicted_ms), rel=0.5)
-    assert [one.name for one in found.layers] == ["stem", "inner", "outer", "head"]
+    assert [one.name for one in found.layers if one.mult_adds] == ["stem", "inner", "outer", "head"]
     assert sum(one.weights[1] for one in found.layers) == found.after.weights
+    assert sum(one.parameters[1] for one in found.layers) == found.after.parameters
     assert found.after.sizes.sparse_bytes < found.before.sizes.sparse_bytes
     assert {"dense.tflite", "pruned.tflite"} < {one.name for one in tmp_path.iterdir()}
     assert plot_layers(found, tmp_path / "layers.svg").stat().st_size > 5000

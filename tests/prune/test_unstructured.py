@@ -13,6 +13,7 @@ from harness.prune.magnitude import (
     Sensitivity,
     by_quality,
     by_shares,
+    deviations,
     dropout_rates,
     largest,
     rescale_dropout,
@@ -37,11 +38,15 @@ def test_the_largest_weights_stay() -> None:
 
 def test_a_threshold_of_a_quality_is_so_many_deviations() -> None:
     model = dense()
-    for path, mask in by_quality(model, 1.0).items():
+    spreads = deviations(model)
+    for path, mask in by_quality(model, 1.0, spreads).items():
         kernel = kernels_of(model)[path].numpy()
         assert (mask == (np.abs(kernel) > kernel.std())).all()
-    with pytest.raises(ConfigError, match=r"leaves nothing of .*first/kernel"):
-        by_quality(model, 9.0)
+    with pytest.raises(ConfigError, match=r"9 standard deviations leave nothing of .*first/kernel"):
+        by_quality(model, 9.0, spreads)
+    before = by_quality(model, 1.0, spreads)
+    hold(model, before)
+    assert all((mask == before[path]).all() for path, mask in by_quality(model, 1.0, spreads).items())
 
 
 def test_weights_held_at_zero_stay_there_while_others_learn() -> None:
@@ -121,12 +126,33 @@ def test_rounds_remove_as_large_a_part_of_what_is_left() -> None:
     assert shares_of(0.125, 3) == pytest.approx((0.5, 0.25, 0.125))
 
 
-def test_dropout_follows_the_connections_that_are_left_of_the_layer_before_it() -> None:
+def test_dropout_follows_the_connections_that_are_left_before_it() -> None:
     model = dense()
     rates = dropout_rates(model)
     for share in (0.5, 0.25):  # from the rates of the whole model, not from those of the round before
-        rescale_dropout(model, dict.fromkeys(kernels_of(model), share), rates)
+        rescale_dropout(model, by_shares(model, dict.fromkeys(kernels_of(model), share)), rates)
         assert dropout_rates(model)["dropout"] == pytest.approx(rates["dropout"] * share**0.5)
+
+
+def test_dropout_of_each_branch_follows_its_own_layers() -> None:
+    import keras
+    from keras import layers
+
+    given = keras.Input((8, 8, 4))
+    one = layers.Dropout(0.4, name="of_one")(layers.Dense(10, name="one")(layers.Flatten()(given)))
+    mixed = layers.ReLU()(layers.SeparableConv2D(10, 3, name="other")(given))
+    other = layers.Dropout(0.4, name="of_other")(layers.GlobalAveragePooling2D()(mixed))
+    both = layers.Dropout(0.4, name="of_both")(layers.Concatenate()([one, other]))
+    early = layers.Dropout(0.4, name="of_none")(given)
+    model = keras.Model(given, layers.Dense(2, name="head")(layers.Concatenate()([both, layers.Flatten()(early)])))
+    shares = {path: {"one": 0.25, "other": 0.5}.get(path.split("/")[-2], 1.0) for path in kernels_of(model)}
+    rescale_dropout(model, by_shares(model, shares), dropout_rates(model))
+    found = dropout_rates(model)
+    assert found["of_one"] == pytest.approx(0.4 * 0.5)
+    assert found["of_other"] == pytest.approx(0.4 * 0.5**0.5, rel=0.02)
+    left = (0.25 * 2560 + 0.5 * 76) / (2560 + 76)
+    assert found["of_both"] == pytest.approx(0.4 * left**0.5, rel=0.02)
+    assert found["of_none"] == 0.4
 
 
 def test_the_size_without_zeros_counts_each_weight_and_its_gap() -> None:
