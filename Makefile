@@ -28,11 +28,12 @@ needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -
 	test -e $$guard || { printf '\#!/bin/sh\nexit 101\n' > $$guard; chmod +x $$guard; ours=$$guard; }; \
 	apt-get -qq update && apt-get -qq -y --no-install-recommends install $$missing >/dev/null; status=$$?; rm -f $$ours; exit $$status
 
-.PHONY: bench test test-board setup lint types unit system unit-measuring unit-other lock clean
+.PHONY: bench test test-board setup lint types unit system unit-measuring unit-models unit-other lock clean
 
-# The tests that measure on this machine take turns at its lease, with some more in their half; all others, whose boards have a lease of
-# their own, run beside them.
-MEASURING := tests/cli tests/devices tests/measure tests/convert tests/tables tests/training
+# The tests that measure on this machine take turns at its lease. Beside them run those of models, and all others, whose boards have a
+# lease of their own: much of what they do is wait.
+MEASURING := tests/cli tests/devices tests/measure tests/tables
+MODELS := tests/convert tests/networks tests/prune tests/training
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 BY_LINES = 2>&1 | sed --unbuffered 's/^/$@ | /'
@@ -41,7 +42,7 @@ bench: $(READY)
 	$(BIN)/harness bench mobilenet_v2
 
 test: $(READY)
-	@$(MAKE) --no-print-directory --jobs=2 unit-measuring lint types unit-other
+	@$(MAKE) --no-print-directory --jobs=3 unit-measuring unit-models lint types unit-other
 
 setup: $(READY)
 
@@ -55,7 +56,7 @@ types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 agent/latency_agent
 
-unit: unit-measuring unit-other
+unit: unit-measuring unit-models unit-other
 
 system: $(READY)
 	$(call needs,sshd:openssh-server ssh:openssh-client ip:iproute2)
@@ -63,8 +64,11 @@ system: $(READY)
 unit-measuring: system
 	$(BIN)/pytest $(MEASURING) $(BY_LINES)
 
+unit-models: system
+	$(BIN)/pytest $(MODELS) $(BY_LINES)
+
 unit-other: system
-	$(BIN)/pytest $(addprefix --ignore=,$(MEASURING) tests/board) $(BY_LINES)
+	$(BIN)/pytest $(addprefix --ignore=,$(MEASURING) $(MODELS) tests/board) $(BY_LINES)
 
 # A whole arm64 board under emulation, made of Debian's packages into .board; the bundles that run on it, into .phone.
 test-board: $(READY)
