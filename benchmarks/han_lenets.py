@@ -5,12 +5,16 @@ Both are trained for as many steps: the whole one goes on, from the same weights
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import figures
+from benchmarks.at_once import at_once
 from harness.measure.stats import student
 from harness.prune.asked import Asked
 from harness.prune.given import model_given
@@ -26,42 +30,21 @@ NETWORKS = {"lenet_300_100": (1.64, 1.59), "lenet_5": (0.80, 0.77)}
 RATE = 12
 WITHIN = 0.1
 RATE_OF_DENSE = 0.05
-RECIPE = Recipe(batch=64, learning_rate=RATE_OF_DENSE / 10, weight_decay=1e-4, label_smoothing=0.0, flip=False, pad=0)
-"""Retrained at a tenth of the rate, as the paper has it for the LeNets."""
+RECIPE = Recipe(batch=64, learning_rate=0.02, weight_decay=5e-3, label_smoothing=0.0, flip=False, pad=0)
+"""Weights decay as by an L2 of 5e-4 at a momentum of 0.9: Keras' SGD decays them apart from the gradient, a tenth as much.
+
+The rate of retraining was chosen on validation data, of 0.005 (a tenth of the dense network's, as in the paper) and 0.02.
+"""
 
 
 def main() -> None:
     """Do what is missing of it all, and compare."""
     options = figures.arguments(__doc__, folder="../shared/data", seeds=3, epochs=30)
     state = figures.State("han_lenets", options, epochs=str(options.epochs))
-    load_keras()
-    data = data_named(str(Path(options.folder) / "mnist.npz"))
     done = {(row["network"], row["seed"]) for row in state.rows("pruned")}
-    for name in NETWORKS:
-        for seed in range(options.seeds):
-            if (name, seed) in done:
-                continue
-            rounds, of_round = 5, max(1, options.epochs // 5)
-            asked = Asked(
-                "magnitude",
-                keep=1 / RATE,
-                rounds=rounds,
-                epochs=of_round,
-                final_epochs=options.epochs,
-                dense_epochs=options.epochs,
-                dense_rate=RATE_OF_DENSE,
-                seed=seed,
-            )
-            model, trained = model_given(name, data, seed)
-            folder = state.folder / f"{name}-{seed}"
-            with figures.turn():
-                found = run_study(name, model, trained, asked, data, RECIPE, folder, tell=lambda told: figures.say(f"{told}"))
-                further = replace(RECIPE, epochs=rounds * of_round + options.epochs)
-                fit(found.dense, data, further, seed)  # as many steps as the pruned one has behind it
-                errors = [100 * (1 - accuracy_of(one, data.test, data.classes, RECIPE)) for one in (found.dense, found.model)]
-            left = sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels_of(found.model).values())
-            whole = sum(int(np.prod(kernel.shape)) for kernel in kernels_of(found.model).values())
-            state.add("pruned", network=name, seed=seed, before=errors[0], after=errors[1], weights=whole, left=left)
+    missing = [one for one in product(NETWORKS, range(options.seeds)) if one not in done]
+    for (name, seed), row in at_once(partial(pruner, state.folder, str(Path(options.folder) / "mnist.npz"), options.epochs), missing):
+        state.add("pruned", network=name, seed=seed, **row)
     rows, said, met = [], [], True
     for name, (before, after) in NETWORKS.items():
         own = [row for row in state.rows("pruned") if row["network"] == name][: options.seeds]
@@ -89,6 +72,36 @@ def main() -> None:
         met=met,
         commits=state.commits(),
     )
+
+
+def pruner(folder: Path, data_path: str, epochs: int) -> Callable[[tuple[str, int]], dict[str, float]]:
+    """Return what prunes a network with a seed: its error in percent before and after, its weights and how many are left."""
+    load_keras()
+    data = data_named(data_path)
+    rounds, of_round = 5, max(1, epochs // 5)
+
+    def pruned(one: tuple[str, int]) -> dict[str, float]:
+        name, seed = one
+        asked = Asked(
+            "magnitude",
+            keep=1 / RATE,
+            rounds=rounds,
+            epochs=of_round,
+            final_epochs=epochs,
+            dense_epochs=epochs,
+            dense_rate=RATE_OF_DENSE,
+            seed=seed,
+        )
+        model, trained = model_given(name, data, seed)
+        found = run_study(model, trained, asked, data, RECIPE, folder / f"{name}-{seed}", tell=lambda told: figures.say(f"{told}"))
+        further = replace(RECIPE, epochs=rounds * of_round + epochs)
+        fit(found.dense, data, further, seed)  # as many steps as the pruned one has behind it
+        before, after = (100 * (1 - accuracy_of(model, data.test, data.classes, RECIPE)) for model in (found.dense, found.model))
+        kernels = kernels_of(found.model).values()
+        left = sum(int(np.count_nonzero(kernel.numpy())) for kernel in kernels)
+        return {"before": before, "after": after, "weights": sum(int(np.prod(kernel.shape)) for kernel in kernels), "left": left}
+
+    return pruned
 
 
 if __name__ == "__main__":

@@ -16,18 +16,16 @@ import math
 import random
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks import figures
+from benchmarks.at_once import at_once
 from harness.files import whole_file
 from harness.measure.stats import student
 from harness.networks.blocks import Block, DropoutLayer
@@ -38,13 +36,12 @@ from harness.networks.space import Space
 from harness.rewards import Weighted
 from harness.search.train import adapted, train
 from harness.search.trial import Trial
+from harness.tables import wholes
 from harness.tables.listing import network_model
 from harness.tables.reading import read
 from harness.tables.table import LatencyTable
-from harness.tables.wholes import measured_ms
 from harness.training.data import DataSet, data_named, data_of
 from harness.training.fit import Recipe
-from harness.training.isolated import Isolated
 
 SPACE = "mnasnet_cifar"
 WIDTHS, RESOLUTIONS = (0.1, 0.2, 0.35, 0.5), (16, 32)
@@ -55,9 +52,6 @@ TARGETS = (0.25, 0.5, 0.75)
 """Between the least and the largest latency of the sweep, on a logarithmic scale."""
 
 GOAL = 1.5
-AT_ONCE = 2
-"""Networks that are trained at once: one so small does not keep two cores busy."""
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -168,26 +162,11 @@ def between(state: figures.State, table: LatencyTable, space: Space) -> list[flo
 
 
 def train_all(state: figures.State, wanted: Sequence[tuple[Network, int]], recipe: Recipe) -> None:
-    """Train networks with seeds, those that were not yet; several at once, in processes of their own."""
+    """Train networks with seeds, those that were not yet."""
     known = {(row["name"], row["seed"]) for row in state.rows("trained")}
     missing = [(network, seed) for network, seed in wanted if (network.name, seed) not in known]
-    with figures.turn(), ExitStack() as stack:
-        free: SimpleQueue[Isolated[tuple[Network, int], dict[str, float]]] = SimpleQueue()
-        for _ in range(AT_ONCE):
-            free.put(stack.enter_context(Isolated(partial(trainer, state.folder / "cifar10.npz", recipe))))
-
-        def trained(one: tuple[Network, int]) -> dict[str, float]:
-            isolated = free.get()
-            try:
-                return isolated(one)
-            finally:
-                free.put(isolated)
-
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            pending = {threads.submit(trained, one): one for one in missing}
-            for future in as_completed(pending):
-                network, seed = pending[future]
-                state.add("trained", name=network.name, seed=seed, **future.result())
+    for (network, seed), found in at_once(partial(trainer, state.folder / "cifar10.npz", recipe), missing):
+        state.add("trained", name=network.name, seed=seed, **found)
 
 
 def trainer(path: Path, recipe: Recipe) -> Callable[[tuple[Network, int]], dict[str, float]]:
@@ -209,7 +188,7 @@ def measured(state: figures.State, when: str, networks: Mapping[str, Network]) -
         return
     with figures.turn():
         models = [network_model(network, "float32") for network in networks.values()]
-        latencies_ms = measured_ms(models, "local", results=state.folder, fresh=True)
+        latencies_ms = [one.latency_ms for one in wholes.measured(models, "local", results=state.folder, fresh=True)]
     state.add(f"latency {when}", latencies_ms=dict(zip(networks, map(float, latencies_ms), strict=True)))
 
 

@@ -23,7 +23,7 @@ from harness.prune.resources import Counted
 from harness.prune.sparse_file import sparse_tflite
 from harness.prune.structure import Structure
 from harness.report.plots import COLOURS, style
-from harness.tables.wholes import measured_ms
+from harness.tables.wholes import measured
 from harness.training.backend import load_keras
 
 KEPT = (0.5, 0.3, 0.2, 0.1)
@@ -37,7 +37,8 @@ def main() -> None:
     made = files(state.folder, options.model)
     if not state.rows("measured"):
         with figures.turn():
-            latencies_ms = measured_ms([prepare_tflite(path, name, {}) for name, path in made.items()], "local", results=state.folder)
+            models = [prepare_tflite(path, name, {}) for name, path in made.items()]
+            latencies_ms = [one.latency_ms for one in measured(models, "local", results=state.folder)]
         state.add("measured", latencies_ms=dict(zip(made, latencies_ms, strict=True)))
     (row,) = state.rows("measured")
     taken_ms: dict[str, float] = row["latencies_ms"]
@@ -103,7 +104,7 @@ def converted(model: Any) -> bytes:
 
 def narrowed(structure: Structure, share: float) -> Any:
     """Return a model whose groups keep as many of their strongest channels, all the same share, as leave so much of the mult-adds."""
-    counted = Counted(structure.channels, "mult-adds")
+    counted = Counted(structure, "mult-adds")
     whole = counted.of(structure.widths)
     for part in np.linspace(1, 0, 200):
         widths = [max(1, round(part * width / 8) * 8) if width > 8 else width for width in structure.widths]
