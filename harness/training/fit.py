@@ -84,21 +84,14 @@ def fit(
     seed_chance(model, seed)
     whole = math.ceil(len(data.train[0]) / recipe.batch)
     epochs, total = (recipe.epochs, whole * recipe.epochs) if steps is None else (1, steps)
-    rising = min(whole, total // WARM_UP)
-    rates = keras.optimizers.schedules.CosineDecay(
-        0.0 if rising else recipe.learning_rate,
-        max(1, total - rising),
-        warmup_target=recipe.learning_rate if rising else None,
-        warmup_steps=rising,
-    )
-    # Keras would compute a schedule anew for every variable, and trace it as often.
+    rates = learning_rates(recipe.learning_rate, total, rising=min(whole, total // WARM_UP))
     optimizer = keras.optimizers.SGD(recipe.learning_rate, momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay)
     step = itertools.count()
     accuracies: list[float] = []
 
     def set_rate(batch: int, logs: object) -> None:
         del batch, logs
-        optimizer.learning_rate = float(rates(next(step)))
+        optimizer.learning_rate = rates[next(step)]
 
     def ended(epoch: int, logs: dict[str, float]) -> None:
         if not np.isfinite(logs["loss"]):
@@ -124,6 +117,16 @@ def fit(
             )
         test = accuracy_of(model, data.test, data.classes, recipe) if tested else None
     return Trained(model, tuple(accuracies), test)
+
+
+def learning_rates(highest: float, steps: int, rising: int) -> list[float]:
+    """Return the learning rate of each step: risen to the highest in a line, brought down by a cosine (Loshchilov and Hutter 2017).
+
+    As of `keras.optimizers.schedules.CosineDecay`, which takes milliseconds a step, as long as a small network's step itself.
+    """
+    risen = np.arange(rising) / max(1, rising)
+    fallen = (1 + np.cos(np.pi * np.arange(steps - rising) / max(1, steps - rising))) / 2
+    return [float(rate) for rate in highest * np.concatenate([risen, fallen])]
 
 
 @contextmanager

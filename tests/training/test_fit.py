@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.training.fit import check_fits, head_of, loss_of
+from harness.training.fit import check_fits, head_of, learning_rates, loss_of
 from tests.prune.images import QUICK, data
 
 pytestmark = pytest.mark.usefixtures("keras")
@@ -42,3 +42,12 @@ def test_what_changes_no_values_is_no_end() -> None:
     assert head_of(ending(layers.Activation("relu"))) == "relu"
     with pytest.raises(ConfigError, match="ends in a sigmoid"):
         check_fits(ending(layers.Activation("sigmoid"), layers.Flatten()), data(64))
+
+
+@pytest.mark.parametrize(("steps", "rising"), [(50, 10), (7, 1), (4, 0), (1, 0)])
+def test_learning_rates_are_those_of_keras_schedule(steps: int, rising: int) -> None:
+    import keras
+
+    target = {"warmup_target": 0.1, "warmup_steps": rising} if rising else {}
+    schedule = keras.optimizers.schedules.CosineDecay(0.0 if rising else 0.1, steps - rising, **target)
+    assert learning_rates(0.1, steps, rising) == pytest.approx([float(schedule(step)) for step in range(steps)], abs=1e-6)
