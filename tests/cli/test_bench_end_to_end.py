@@ -29,7 +29,7 @@ class Rig:
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'agent'}"}
-        command = [sys.executable, "-m", "harness.cli", *args]
+        command = [str(Path(sys.executable).parent / "harness"), *args]
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, *args: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
