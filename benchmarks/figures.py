@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "results" / "benchmarks"
 FIGURES = ROOT / "benchmarks" / "FIGURES.md"
+TRAINED = ROOT / "benchmarks" / "trained"
 HARNESS = str(Path(sys.executable).parent / "harness")
 WARM_UP_SESSIONS = 5
 Options = argparse.Namespace
@@ -117,9 +118,12 @@ class State:
     A command that is started again goes on after the last whole line. `settings` must be those that the lines were taken with.
     """
 
+    rows_in = FOLDER
+
     def __init__(self, name: str, options: Options, **settings: str) -> None:
         self.folder = FOLDER / name
-        self._path = FOLDER / f"{name}.jsonl"
+        self.rows_in.mkdir(parents=True, exist_ok=True)
+        self._path = self.rows_in / f"{name}.jsonl"
         if options.restart:
             self._path.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -161,7 +165,8 @@ class State:
 
     def add(self, kind: str, **fields: object) -> None:
         """Keep a row; when this returns, it is on the disk."""
-        row = {"kind": kind, "at": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit(), **fields}
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        row = {"kind": kind, "at": at, "commit": commit(), "machine": machine(), **fields}
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -208,6 +213,16 @@ class State:
         """Return the commit that was measured, or all of them where it changed under way."""
         return " ".join(dict.fromkeys(row["commit"] for row in self._rows))
 
+    def machines(self) -> str:
+        """Return the machine that measured, or all of them."""
+        return "; ".join(dict.fromkeys(row["machine"] for row in self._rows))
+
+
+class TrainedState(State):
+    """One of what no machine changes, such as accuracies: its rows are to be committed, and a study goes on wherever they are cloned."""
+
+    rows_in = TRAINED
+
 
 def paced(minutes: float, units: int, done: int) -> Iterator[int]:
     """Yield the numbers of the units that are not done, each no earlier than its share of the minutes; one has the machine meanwhile.
@@ -253,11 +268,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         print("  ".join((first, *rest)))
 
 
-def finish(options: Options, *, figure: str, compared: str, goal: str, met: bool, commits: str | None = None) -> None:
+def finish(
+    options: Options, *, figure: str, compared: str, goal: str, met: bool, commits: str | None = None, machines: str | None = None
+) -> None:
     """Print the closing line of a command and, with --record, append it to FIGURES.md."""
     given = [argument for argument in sys.argv[1:] if argument not in ("--record", "--restart")]
     command = " ".join((Path(sys.argv[0]).stem, *given))
-    fields = (f"{datetime.now(UTC):%Y-%m-%d}", machine(), commits or commit(), command, figure, compared, goal, "met" if met else "missed")
+    fields = (
+        f"{datetime.now(UTC):%Y-%m-%d}",
+        machines or machine(),
+        commits or commit(),
+        command,
+        figure,
+        compared,
+        goal,
+        "met" if met else "missed",
+    )
     line = f"| {' | '.join(field.replace('|', '/') for field in fields)} |"
     print(line)
     if options.record:

@@ -1,6 +1,7 @@
 """LeNet-300-100 and LeNet-5 on MNIST with a twelfth of their weights (Han et al. 2015), beside the same networks whole.
 
 Both are trained for as many steps: the whole one goes on, from the same weights and at the same rate, for as long as the other is pruned.
+LeNet-5 has a third of the epochs, of which each takes five times as long: 10, as many as the 10,000 batches that Caffe trains it for.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from harness.training.fit import Recipe, accuracy_of, fit
 NETWORKS = {"lenet_300_100": (1.64, 1.59), "lenet_5": (0.80, 0.77)}
 """The paper's errors in percent, before and after."""
 
+EPOCHS = {"lenet_300_100": 1, "lenet_5": 1 / 3}
+"""Of those that are asked for."""
+
 RATE = 12
 WITHIN = 0.1
 RATE_OF_DENSE = 0.05
@@ -40,7 +44,7 @@ The rate of retraining was chosen on validation data, of 0.005 (a tenth of the d
 def main() -> None:
     """Do what is missing of it all, and compare."""
     options = figures.arguments(__doc__, folder="../shared/data", seeds=3, epochs=30)
-    state = figures.State("han_lenets", options, epochs=str(options.epochs))
+    state = figures.TrainedState("han_lenets", options, epochs=str(options.epochs))
     done = {(row["network"], row["seed"]) for row in state.rows("pruned")}
     missing = [one for one in product(NETWORKS, range(options.seeds)) if one not in done]
     for (name, seed), row in at_once(partial(pruner, state.folder, str(Path(options.folder) / "mnist.npz"), options.epochs), missing):
@@ -71,6 +75,7 @@ def main() -> None:
         goal=f"{RATE}x each, mean error within {WITHIN} point",
         met=met,
         commits=state.commits(),
+        machines=state.machines(),
     )
 
 
@@ -78,23 +83,25 @@ def pruner(folder: Path, data_path: str, epochs: int) -> Callable[[tuple[str, in
     """Return what prunes a network with a seed: its error in percent before and after, its weights and how many are left."""
     load_keras()
     data = data_named(data_path)
-    rounds, of_round = 5, max(1, epochs // 5)
+    rounds = 5
 
     def pruned(one: tuple[str, int]) -> dict[str, float]:
         name, seed = one
+        own = max(1, round(epochs * EPOCHS[name]))
+        of_round = max(1, own // rounds)
         asked = Asked(
             "magnitude",
             keep=1 / RATE,
             rounds=rounds,
             epochs=of_round,
-            final_epochs=epochs,
-            dense_epochs=epochs,
+            final_epochs=own,
+            dense_epochs=own,
             dense_rate=RATE_OF_DENSE,
             seed=seed,
         )
         model, trained = model_given(name, data, seed)
         found = run_study(model, trained, asked, data, RECIPE, folder / f"{name}-{seed}", tell=lambda told: figures.say(f"{told}"))
-        further = replace(RECIPE, epochs=rounds * of_round + epochs)
+        further = replace(RECIPE, epochs=rounds * of_round + own)
         fit(found.dense, data, further, seed)  # as many steps as the pruned one has behind it
         before, after = (100 * (1 - accuracy_of(model, data.test, data.classes, RECIPE)) for model in (found.dense, found.model))
         kernels = kernels_of(found.model).values()
