@@ -95,7 +95,6 @@ def test_a_model_is_as_fast_as_itself(tested: Ran, folder: Path) -> None:
     assert len(visits) == PAIRS
     assert min(len(visit) for visit in visits) >= LEAST
     found = ratio_of_pairs([pair_ratios(one.data, 1, swapped=position % 2 == 1) for visit in visits for position, one in enumerate(visit)])
-    assert found.pairs >= PAIRS * LEAST * plan.COMPARE_EXCHANGES * plan.COMPARE_PAIRS
     assert found.ratio == pytest.approx(1, abs=0.05)
 
 
