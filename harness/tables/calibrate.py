@@ -14,6 +14,9 @@ from harness.tables.table import Calibrated, Calibration, LatencyTable, Score
 LEAST_NETWORKS = 3
 """With fewer no form could be told from another."""
 
+_ROUNDING = 1e-9
+"""Relative errors so small are the arithmetic's."""
+
 
 def calibrate(table: LatencyTable, networks: Sequence[Calibrated]) -> Calibration:
     """Return the calibration of a table by networks, on whose blocks it has rows; raises MissingBlock where it has not.
@@ -54,7 +57,7 @@ def _negative(found: Fit, table: LatencyTable) -> str:
 def _indistinguishable(one: Fit, best: Fit) -> bool:
     """Return whether the errors of `best` are smaller by no more than a standard error."""
     excess = np.abs(one.left_out) - np.abs(best.left_out)
-    return float(excess.mean()) <= float(excess.std(ddof=1)) / math.sqrt(len(excess))
+    return float(excess.mean()) <= max(_ROUNDING, float(excess.std(ddof=1)) / math.sqrt(len(excess)))
 
 
 def _scores(fits: dict[str, Fit], failed: dict[str, str], negative: dict[str, str], best: Fit, chosen: Fit) -> list[Score]:
