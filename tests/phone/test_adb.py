@@ -149,7 +149,7 @@ def test_a_phone_that_stops_answering_does_not_hang_the_harness(gate: Gate, tmp_
     try:
         with pytest.raises(Vanished if doing == "probe" else TimedOut):
             calls[doing]()
-        assert time.monotonic() - begin < 6
+        assert time.monotonic() - begin < 12  # 0.5 s, and 5 s in which the device is asked to end what it runs
     finally:
         gate.cut()
         transport.close()
