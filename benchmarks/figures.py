@@ -118,12 +118,10 @@ class State:
     A command that is started again goes on after the last whole line. `settings` must be those that the lines were taken with.
     """
 
-    rows_in = FOLDER
-
     def __init__(self, name: str, options: Options, **settings: str) -> None:
         self.folder = FOLDER / name
-        self.rows_in.mkdir(parents=True, exist_ok=True)
-        self._path = self.rows_in / f"{name}.jsonl"
+        self._path = self._rows_in() / f"{name}.jsonl"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         if options.restart:
             self._path.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -134,6 +132,9 @@ class State:
             sys.exit(f"{self._path} was measured with {known[0]['settings']}, not {settings}: say --restart to forget it")
         if not known:
             self.add("settings", settings=settings)
+
+    def _rows_in(self) -> Path:
+        return FOLDER
 
     def refuse_after_a_pause(self) -> None:
         """Exit where the last row is too old for more of the same stretch of time."""
@@ -221,7 +222,8 @@ class State:
 class TrainedState(State):
     """One of what no machine changes, such as accuracies: its rows are to be committed, and a study goes on wherever they are cloned."""
 
-    rows_in = TRAINED
+    def _rows_in(self) -> Path:
+        return TRAINED
 
 
 def paced(minutes: float, units: int, done: int) -> Iterator[int]:
