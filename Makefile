@@ -5,6 +5,9 @@
 # Needs Python 3.11 with pip and venv. uv, at the version that requirements.lock pins, is fetched into .venv and installs the
 # rest from that file, hashes checked. uv reads none of pip's settings: the machine's package index and certificates are handed on.
 
+# Without bytecode each of the many processes that load TensorFlow takes 15 s to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 PYTHON ?= $(shell for python in python3.11 python3; do $$python $(IS_311) 2>/dev/null && break; done; echo $$python)
 BIN := .venv/bin
