@@ -1,6 +1,7 @@
-# make bench   measure MobileNetV2 on this machine        make test   every check
-# make setup   the environment alone                      make lock   resolve the dependencies anew
-# make test-board   the checks on an emulated arm64 board
+# make bench   measure MobileNetV2 on this machine        make test    the checks, but for the two below
+# make setup   the environment alone                      make lock    resolve the dependencies anew
+# make test-long    those that take half a minute or more each
+# make test-board   those on an emulated arm64 board
 #
 # Needs Python 3.11 with pip and venv. uv, at the version that requirements.lock pins, is fetched into .venv and installs the
 # rest from that file, hashes checked. uv reads none of pip's settings: the machine's package index and certificates are handed on.
@@ -31,12 +32,13 @@ needs = @missing=$$(for each in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -
 	test -e $$guard || { printf '\#!/bin/sh\nexit 101\n' > $$guard; chmod +x $$guard; ours=$$guard; }; \
 	apt-get -qq update && apt-get -qq -y --no-install-recommends install $$missing >/dev/null; status=$$?; rm -f $$ours; exit $$status
 
-.PHONY: bench test test-board setup lint types unit system unit-measuring unit-models unit-other lock clean
+.PHONY: bench test test-long test-board setup lint types unit system unit-measuring unit-models unit-other lock clean
 
 # The tests that measure on this machine take turns at its lease. Beside them run those of models, and all others, whose boards have a
 # lease of their own: much of what they do is wait.
 MEASURING := tests/cli tests/devices tests/measure tests/tables
 MODELS := tests/convert tests/networks tests/prune tests/training
+MARKED := not long
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 BY_LINES = 2>&1 | sed --unbuffered 's/^/$@ | /'
@@ -46,6 +48,9 @@ bench: $(READY)
 
 test: $(READY)
 	@$(MAKE) --no-print-directory --jobs=3 unit-measuring unit-models lint types unit-other
+
+test-long: $(READY)
+	@$(MAKE) --no-print-directory --jobs=3 MARKED=long unit
 
 setup: $(READY)
 
@@ -65,13 +70,13 @@ system: $(READY)
 	$(call needs,sshd:openssh-server ssh:openssh-client ip:iproute2)
 
 unit-measuring: system
-	$(BIN)/pytest $(MEASURING) $(BY_LINES)
+	$(BIN)/pytest -m "$(MARKED)" $(MEASURING) $(BY_LINES)
 
 unit-models: system
-	$(BIN)/pytest $(MODELS) $(BY_LINES)
+	$(BIN)/pytest -m "$(MARKED)" $(MODELS) $(BY_LINES)
 
 unit-other: system
-	$(BIN)/pytest $(addprefix --ignore=,$(MEASURING) $(MODELS) tests/board) $(BY_LINES)
+	$(BIN)/pytest -m "$(MARKED)" $(addprefix --ignore=,$(MEASURING) $(MODELS) tests/board) $(BY_LINES)
 
 # A whole arm64 board under emulation, made of Debian's packages into .board; the bundles that run on it, into .phone.
 test-board: $(READY)

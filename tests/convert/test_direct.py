@@ -42,7 +42,10 @@ def candidate(name: str, seed: int) -> Network:
 NETWORKS = [*map(zoo, ZOO), candidate("mnasnet", 0), candidate("ofa", 4), candidate("zoph_le_strides", 2)]
 
 
-@pytest.fixture(scope="module", params=NETWORKS, ids=lambda network: network.name.partition("/")[0])
+MADE = [pytest.param(network, marks=pytest.mark.long if network.name == "nasnet_a_mobile" else ()) for network in NETWORKS]
+
+
+@pytest.fixture(scope="module", params=MADE, ids=lambda network: network.name.partition("/")[0])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Any, bytes, bytes]:
     """Return a network, its Keras model, what TensorFlow's converter makes of it, and what is written directly, of the same weights."""
     network: Network = request.param

@@ -20,6 +20,8 @@ from harness.measure.store import Store
 from tests.cli import tiny_models
 from tests.models import sigmoids
 
+pytestmark = pytest.mark.long
+
 LEAST = 3
 PAIRS = 3
 

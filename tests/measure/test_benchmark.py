@@ -241,6 +241,7 @@ def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, end: sign
     assert result["model"] == str(second)
 
 
+@pytest.mark.long
 def test_what_a_killed_call_has_finished_is_not_measured_again_however_unsteady(tmp_path: Path) -> None:
     models = [tmp_path / f"{count}.tflite" for count in (3, 4, 5)]
     for count, model in enumerate(models, 3):

@@ -155,6 +155,7 @@ def test_a_model_without_batch_norm_is_an_error() -> None:
         MorphNet(structure, Counted(structure, "parameters"), 1.0)
 
 
+@pytest.mark.long
 def test_inception_v2_is_shrunk_and_expanded() -> None:
     model = build_keras(network_named("inception_v2:width=0.1,resolution=64"))
     structure = Structure(model)

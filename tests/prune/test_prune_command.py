@@ -87,6 +87,7 @@ def report(folder: Path) -> Outcome:
     return read(Outcome, json.loads((folder / "report.json").read_text()), "the report")
 
 
+@pytest.mark.long
 @on_a_board
 def test_channels_are_cut_down_to_a_latency_that_is_then_measured(with_board: Path) -> None:
     options = (

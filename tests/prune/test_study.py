@@ -71,6 +71,7 @@ def of_magnitude(images: DataSet, tmp_path_factory: pytest.TempPathFactory) -> t
     return folder, study(MAGNITUDE, images, folder, trained=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("asked", "make", "every"),
     [(replace(MAGNITUDE, keep=0.1), dense, 3), (OBD, dense, 3), (NETADAPT, convolutional, 7), (MORPHNET, convolutional, 3)],

@@ -35,6 +35,7 @@ from tests.devices.sshd import Sshd, inventory
 from tests.search.spaces import small
 
 on_a_board = pytest.mark.skipif(not allowed(), reason="a board with a /tmp of its own takes root: these tests run where root runs them")
+pytestmark = pytest.mark.long
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 

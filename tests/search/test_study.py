@@ -217,6 +217,7 @@ def test_without_a_table_every_candidate_is_measured(board: Path, monkeypatch: p
     assert "has other settings: measured on" in other.stderr
 
 
+@pytest.mark.long
 @on_a_board
 def test_from_data_to_a_model_that_was_measured(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (

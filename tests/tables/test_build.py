@@ -108,6 +108,7 @@ def test_a_space_whose_blocks_cannot_be_listed_says_so() -> None:
         blocks_of_space(space_named("zoph_le"))
 
 
+@pytest.mark.long
 @on_a_board
 def test_a_table_is_built_though_it_is_cut_short(space: Space, listed: Path, tmp_path: Path) -> None:
     how = {"calibration": 5, "held_out": 3, "inventory": listed}
@@ -145,6 +146,7 @@ def test_a_table_is_built_though_it_is_cut_short(space: Space, listed: Path, tmp
     assert taken == {3: models + 5, 1: models}
 
 
+@pytest.mark.long
 @on_a_board
 def test_several_devices_build_in_the_time_they_have(space: Space, listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with listed.open("a") as file:
