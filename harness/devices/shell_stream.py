@@ -156,7 +156,7 @@ class ShellStream:
                 raise self._died()
             try:
                 sent = self._channel.write(line, deadline)
-            except TimeoutError:
+            except (TimeoutError, TimedOut):  # from between two parts of it, or within one
                 sent = None
         if sent is None:
             self.kill()
