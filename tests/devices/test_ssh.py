@@ -139,7 +139,7 @@ def test_a_server_that_stops_answering_does_not_hang_the_harness(sshd: Sshd, tmp
     try:
         with pytest.raises(TimedOut):
             calls[doing]()
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 12  # 0.5 s, and 5 s in which the device is asked to end what it runs
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
