@@ -131,6 +131,7 @@ Host {name}
                 os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)  # else it may begin one more, which would hold its port for a moment
         self.kill_sessions()
         self._process.kill()
         self._process.wait()
