@@ -1,6 +1,6 @@
 # make bench   measure MobileNetV2 on this machine        make test    the checks, but for the two below
 # make setup   the environment alone                      make lock    resolve the dependencies anew
-# make test-long    those that take half a minute or more each
+# make test-long    the longest of them
 # make test-board   those on an emulated arm64 board
 #
 # Needs Python 3.11 with pip and venv. uv, at the version that requirements.lock pins, is fetched into .venv and installs the
