@@ -146,6 +146,8 @@ class _Channel:
     def write(self, data: bytes, deadline: float) -> bool:
         for first in range(0, len(data), _CHUNK_BYTES):
             chunk = data[first : first + _CHUNK_BYTES]
+            if time.monotonic() > deadline:  # adb may take all of it in at once, of which the phone has read nothing
+                raise TimeoutError
             if not self._send(_HEADER.pack(_STDIN, len(chunk)) + chunk, deadline):
                 return False
         return True

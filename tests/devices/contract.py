@@ -146,7 +146,7 @@ class TransportContract:
     def test_send_that_times_out_ends_the_stream(self, transport: Transport) -> None:
         stream = transport.stream(["sleep", "60"], soon())
         with pytest.raises(TimedOut):
-            stream.send(LARGE + b"\n", time.monotonic() - 1)  # a later deadline adb may keep: at times it takes in more than is read
+            stream.send(LARGE + b"\n", time.monotonic() - 1)  # a later one adb may keep: at times it takes in more than is read
         with pytest.raises(AgentDied):
             stream.receive(soon())
 
