@@ -220,7 +220,7 @@ class State:
 
 
 class TrainedState(State):
-    """One of what no machine changes, such as accuracies: its rows are to be committed, and a study goes on wherever they are cloned."""
+    """One whose rows hold wherever they are read, such as accuracies: to be committed, so that a study goes on wherever they are cloned."""
 
     def _rows_in(self) -> Path:
         return TRAINED

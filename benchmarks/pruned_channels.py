@@ -2,20 +2,20 @@
 
 MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network has as many steps of training behind
 it; what a method spends on finding its channels (NetAdapt on cuts that were not taken, MorphNet on shrinking) comes on top. MorphNet is
-weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. All networks are measured
-side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's, over seeds.
+weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. All networks of a seed
+are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's,
+over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed may be another machine's.
 
-At the defaults it takes an estimated 3 hours on two cores; on a GPU more images, epochs and seeds can be afforded.
+At the defaults a seed takes an estimated hour on two cores; on a GPU more images, epochs and seeds can be afforded.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,9 @@ NARROWER = {f"narrower {width:g}": width for width in WIDTHS}
 MORPHED: dict[str, Kind] = {f"morphnet {kind}": kind for kind in ("mult-adds", "latency")}
 """Arms by their names: the width of those that are narrower throughout, what MorphNet has less of."""
 
+NAMES = (*NARROWER, "netadapt", *MORPHED)
+LONGEST_FIRST = ("netadapt", *MORPHED, *reversed(NARROWER))
+
 KEPT = (1, 2, 3)
 """Which of MobileNetV2's five strides stay: its final map is 4x4."""
 
@@ -67,22 +70,43 @@ Floats = npt.NDArray[np.float64]
 def main() -> None:
     """Do what is missing of it all, and compare."""
     options = figures.arguments(__doc__, folder="../shared/data", images=20_000, epochs=6, seeds=3)
-    state = figures.State("pruned_channels", options, images=str(options.images), epochs=str(options.epochs))
-    images(state, Path(options.folder), options.images)
-    table = state.folder / "table.json"
-    study = partial(Study, state.folder, options.epochs)
+    settings = {"images": str(options.images), "epochs": str(options.epochs)}
+    state = figures.State("pruned_channels", options, **settings)
+    whole = figures.TrainedState("pruned_channels", options, **settings)
+    missing = sorted(set(range(options.seeds)) - {row["seed"] for row in whole.rows("seed")})
+    if missing:
+        images(state, Path(options.folder), options.images)
+    for seed in missing:
+        whole.add("seed", seed=seed, arms=[asdict(arm) for arm in arms_of(state, options.epochs, seed)])
+    report(options, whole)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A network as it ended up with a seed; without a prediction where the table does not hold its widths."""
+
+    name: str
+    accuracy: float
+    mult_adds: int
+    predicted_ms: float | None
+    latency_ms: float
+
+
+def arms_of(state: figures.State, epochs: int, seed: int) -> list[Arm]:
+    """Do what is missing of a seed: the device's table, its trainings, then the latencies of all of its networks."""
+    study = partial(Study, state.folder, epochs)
     if not state.rows("table"):
         (state.folder / "base.toml").write_text(study().base.to_toml())
-        how = ("--layers", "--widths", ",".join(map(str, SHARES)), "--output", str(table))
+        how = ("--layers", "--widths", ",".join(map(str, SHARES)), "--output", str(state.folder / "table.json"))
         state.harness("table", "build", "--network", str(state.folder / "base.toml"), *how)
         state.add("table")
-    names = (*NARROWER, "netadapt", *MORPHED)
-    done = {(row["name"], row["seed"]) for row in state.rows("trained")}
-    missing = [(name, seed) for seed, name in product(range(options.seeds), names) if (name, seed) not in done]
-    for (name, seed), found in at_once(study, missing):
+    done = {row["name"] for row in state.rows("trained") if row["seed"] == seed}
+    for (name, _), found in at_once(study, [(name, seed) for name in LONGEST_FIRST if name not in done]):
         state.add("trained", name=name, seed=seed, **found)
-    measure(state)
-    report(options, state)
+    trained = {row["name"]: row for row in state.rows("trained") if row["seed"] == seed}
+    latency_ms = latencies_ms({name: state.folder / file_of(name, seed) for name in NAMES}, state.folder)
+    fields = ("name", "accuracy", "mult_adds", "predicted_ms")
+    return [Arm(**{field: trained[name][field] for field in fields}, latency_ms=latency_ms[name]) for name in NAMES]
 
 
 def file_of(name: str, seed: int) -> str:
@@ -165,55 +189,44 @@ class Study:
         return accuracy
 
 
-def measure(state: figures.State) -> None:
-    """Measure what was not, as a table's networks are."""
-    known = {(row["name"], row["seed"]) for row in state.rows("latency")}
-    missing = [(row["name"], row["seed"]) for row in state.rows("trained") if (row["name"], row["seed"]) not in known]
-    if not missing:
-        return
-    networks = {}
-    for name, seed in missing:
-        structure = Structure(load_model(state.folder / file_of(name, seed)))
-        networks[name, seed] = network_of_graph(f"{name} {seed}", structure.graph, structure.output)
+def latencies_ms(files: Mapping[str, Path], results: Path) -> dict[str, float]:
+    """Return the latency of each saved network, measured as a table's networks are."""
+    networks = []
+    for name, file in files.items():
+        structure = Structure(load_model(file))
+        networks.append(network_model(network_of_graph(name, structure.graph, structure.output), "float32"))
     with figures.turn():
-        taken = measured([network_model(network, "float32") for network in networks.values()], "local", results=state.folder)
-    for (name, seed), one in zip(networks, taken, strict=True):
-        state.add("latency", name=name, seed=seed, latency_ms=one.latency_ms)
+        return {name: one.latency_ms for name, one in zip(files, measured(networks, "local", results=results), strict=True)}
 
 
 def report(options: figures.Options, state: figures.State) -> None:
     """Print all arms, and how much more accurate the pruned ones are than narrower ones of their latency and of their mult-adds."""
-    latency_ms = {(row["name"], row["seed"]): row["latency_ms"] for row in state.rows("latency")}
-    rows = [row for row in state.rows("trained") if row["seed"] < options.seeds]
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    arms = {name: [row for row in rows if row["name"] == name] for name in names}
+    rows = sorted((row for row in state.rows("seed") if row["seed"] < options.seeds), key=lambda row: row["seed"])
+    seeds = [{arm["name"]: Arm(**arm) for arm in row["arms"]} for row in rows]
+    arms = {name: [seed[name] for seed in seeds] for name in NAMES}
     figures.table(
         ("network", "latency ms", "mult-adds M", "accuracy", "its seeds"),
         [
             (
                 name,
-                f"{np.mean([latency_ms[name, row['seed']] for row in own]):.3f}",
-                f"{np.mean([row['mult_adds'] for row in own]) / 1e6:.2f}",
-                f"{np.mean([row['accuracy'] for row in own]):.4f}",
-                " ".join(f"{row['accuracy']:.4f}" for row in own),
+                f"{np.mean([arm.latency_ms for arm in own]):.3f}",
+                f"{np.mean([arm.mult_adds for arm in own]) / 1e6:.2f}",
+                f"{np.mean([arm.accuracy for arm in own]):.4f}",
+                " ".join(f"{arm.accuracy:.4f}" for arm in own),
             )
             for name, own in arms.items()
         ],
     )
     said, gains = [], {}
-    for name in names:
-        if name in NARROWER:
-            continue
+    for name in ("netadapt", *MORPHED):
         for by in ("latency", "mult-adds"):
-            gain = gains[name, by] = gained(arms, latency_ms, name, by)
+            gain = gains[name, by] = gained(seeds, name, by)
             said.append(f"{name} at equal {by} {points(gain.by_seed)}{gain.bound}")
     print("\n".join(said))
-    by_latency = ("netadapt", "morphnet latency")
-    judged = [row for name in by_latency for row in arms[name]]
-    known = [row for row in judged if row["predicted_ms"] is not None]
-    off = np.array([row["predicted_ms"] / latency_ms[row["name"], row["seed"]] - 1 for row in known])
-    predicted = f"predicted latency of {len(known)} of {len(judged)}"
-    if known:
+    judged = [(arm.predicted_ms, arm.latency_ms) for name in ("netadapt", "morphnet latency") for arm in arms[name]]
+    off = np.array([predicted_ms / latency_ms - 1 for predicted_ms, latency_ms in judged if predicted_ms is not None])
+    predicted = f"predicted latency of {len(off)} of {len(judged)}"
+    if len(off):
         predicted += f" off by {np.abs(off).mean():.1%} on average, at most {np.abs(off).max():.1%}"
     of_latency, of_mult_adds = (gains[f"morphnet {kind}", "latency"] for kind in ("latency", "mult-adds"))
     between = of_latency.by_seed - of_mult_adds.by_seed
@@ -226,8 +239,9 @@ def report(options: figures.Options, state: figures.State) -> None:
         f"{options.seeds} seeds; latency over mult-adds as MorphNet's resource {points(between)} at equal latency"
         f"{of_latency.bound}{of_mult_adds.bound}",
         goal="higher accuracy at equal latency, by latency more than by mult-adds; predicted within 5%",
-        met=bool(better and len(known) == len(judged) and np.abs(off).max() <= 0.05),
+        met=bool(better and len(off) == len(judged) and np.abs(off).max() <= 0.05),
         commits=state.commits(),
+        machines=state.machines(),
     )
 
 
@@ -239,27 +253,21 @@ class Gain:
     bound: str
 
 
-def gained(arms: Mapping[str, list[dict[str, Any]]], latency_ms: Mapping[tuple[str, int], float], name: str, by: str) -> Gain:
+def gained(seeds: Sequence[Mapping[str, Arm]], name: str, by: str) -> Gain:
     """Return how much more accurate an arm is than a narrower network with as much of the resource, by interpolation.
 
     One with less than the narrowest has gained at least as much as over that, one with more than the widest at most.
     """
 
-    def amount(row: dict[str, Any]) -> float:
-        return float(latency_ms[row["name"], row["seed"]] if by == "latency" else row["mult_adds"])
+    def amount(arm: Arm) -> float:
+        return arm.latency_ms if by == "latency" else arm.mult_adds
 
     found, bounds = [], set()
-    for row in arms[name]:
-        sweep = sorted(
-            (amount(other), other["accuracy"])
-            for other_name, own in arms.items()
-            if other_name in NARROWER
-            for other in own
-            if other["seed"] == row["seed"]
-        )
-        amounts, accuracies = zip(*sweep, strict=True)
-        bounds |= {"at least"} if amount(row) < amounts[0] else {"at most"} if amount(row) > amounts[-1] else set()
-        found.append(row["accuracy"] - float(np.interp(np.log(amount(row)), np.log(amounts), accuracies)))
+    for arms in seeds:
+        arm = arms[name]
+        amounts, accuracies = zip(*sorted((amount(arms[narrower]), arms[narrower].accuracy) for narrower in NARROWER), strict=True)
+        bounds |= {"at least"} if amount(arm) < amounts[0] else {"at most"} if amount(arm) > amounts[-1] else set()
+        found.append(arm.accuracy - float(np.interp(np.log(amount(arm)), np.log(amounts), accuracies)))
     return Gain(np.array(found), f" ({' and '.join(sorted(bounds))})" if bounds else "")
 
 
