@@ -6,7 +6,7 @@ weighted by mult-adds and by the device's latency table, both with the same shar
 are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's,
 over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed may be another machine's.
 
-At the defaults a seed takes an estimated hour on two cores; on a GPU more images, epochs and seeds can be afforded.
+At the defaults a seed takes 70 minutes on two slow cores, the table 9; on a GPU more images, epochs and seeds can be afforded.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Arm:
-    """A network as it ended up with a seed, its latency predicted where it is a pruned one: of a width below the table's, the narrowest's."""
+    """A network as it ended up with a seed; the latency of a pruned one is predicted, of widths below the table's as of the narrowest."""
 
     name: str
     accuracy: float
