@@ -53,7 +53,8 @@ def put_back(values: Dict[str, str], names: Iterable[str] = SETTINGS) -> None:
         if value is None:
             continue
         if name == AWAKE and not re.fullmatch(r"\d+|null", value):
-            raise PhoneError(f"{_STAY_ON} was never {value}")
+            failures.append(f"{_STAY_ON} was never {value}")
+            continue
         command = {
             AWAKE: ("settings", "delete", "global", _STAY_ON) if value == "null" else ("settings", "put", "global", _STAY_ON, value),
             FIXED: (*_FIXED, "false"),

@@ -108,6 +108,22 @@ def test_a_phone_is_put_back_by_the_next_session_when_its_guard_was_killed_too(p
     assert (stay_on(phone), told(phone)) == ("0", SET + BACK + SET + BACK)
 
 
+def test_a_value_that_no_phone_has_keeps_nothing_else_from_being_put_back(phone: Phone, device: Device) -> None:
+    with measuring(device):
+        kill(phone, "guard")
+        kill(phone, "serve")
+    (journal,) = journals(phone)
+    written = journal.read_text()
+    journal.write_text(written.replace('"stay awake": "0"', '"stay awake": "0; reboot"'))
+    end_lease(phone)
+    with pytest.raises(AgentError, match="stay_on_while_plugged_in was never 0; reboot"), measuring(device):
+        pass
+    assert told(phone) == SET + BACK[1:]
+    journal.write_text(written)
+    with measuring(device):
+        assert told(phone) == SET + BACK[1:] + BACK + SET
+
+
 def test_a_phone_that_lost_its_power_is_put_back_as_far_as_that_lasts(phone: Phone, device: Device) -> None:
     session = Session.open(device)
     session.acquire()
