@@ -34,6 +34,8 @@ def setup(device: str, *, remove: bool, bundle: Path | None, as_json: bool, inve
     if remove:
         folder = boards.remove(found)
         click.echo(f"{device}: {folder} is removed", err=True)
+        if as_json:
+            options.print_json({"device": device, "removed": folder})
         return
     made = boards.set_up(found, lambda line: click.echo(f"{device}: {line}", err=True), bundle=bundle)
     if as_json:

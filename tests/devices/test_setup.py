@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import tarfile
 import time
@@ -11,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli.main import cli
 from harness.devices.board import BoardPython, fit
 from harness.devices.footing import FOLDER
 from harness.devices.inventory import Device
@@ -19,7 +22,7 @@ from harness.devices.packages import _pack, packages_for
 from harness.devices.session import Session
 from harness.devices.setup import Setup, remove, set_up
 from harness.errors import ConfigError, RemoteFailure
-from tests.devices.sshd import Sshd
+from tests.devices.sshd import Sshd, inventory
 
 DEVICE = Device("board", transport="ssh", host="board")
 ELF_MACHINE_ARM = 40
@@ -105,7 +108,9 @@ def test_remove_takes_everything_away(tmp_path: Path) -> None:
         (sshd.home / FOLDER / "models").mkdir(parents=True)
         assert remove(sshd.device) == f"{sshd.home}/{FOLDER}"
         assert list(sshd.home.iterdir()) == []
-        remove(sshd.device)
+        (tmp_path / "devices.toml").write_text(inventory(sshd.device))
+        again = CliRunner().invoke(cli, ["setup", "board", "--remove", "--json", "--inventory", str(tmp_path / "devices.toml")])
+        assert (json.loads(again.stdout), again.exit_code) == ({"device": "board", "removed": f"{sshd.home}/{FOLDER}"}, 0)
     finally:
         sshd.stop()
 
