@@ -49,8 +49,9 @@ NARROWER = {f"narrower {width:g}": width for width in WIDTHS}
 MORPHED: dict[str, Kind] = {f"morphnet {kind}": kind for kind in ("mult-adds", "latency")}
 """Arms by their names: the width of those that are narrower throughout, what MorphNet has less of."""
 
-NAMES = (*NARROWER, "netadapt", *MORPHED)
-LONGEST_FIRST = ("netadapt", *MORPHED, *reversed(NARROWER))
+PRUNED = ("netadapt", *MORPHED)
+NAMES = (*NARROWER, *PRUNED)
+LONGEST_FIRST = (*PRUNED, *reversed(NARROWER))
 
 KEPT = (1, 2, 3)
 """Which of MobileNetV2's five strides stay: its final map is 4x4."""
@@ -104,17 +105,22 @@ def arms_of(state: figures.State, epochs: int, seed: int) -> list[Arm]:
     for (name, _), found in at_once(study, [(name, seed) for name in LONGEST_FIRST if name not in done]):
         state.add("trained", name=name, seed=seed, accuracy=found)
     accuracy = {row["name"]: row["accuracy"] for row in state.rows("trained") if row["seed"] == seed}
-    table = LayerTable(LatencyTable.load(state.folder / "table.json"))
+    table = table_in(state.folder)
     structures = {name: Structure(load_model(state.folder / file_of(name, seed))) for name in NAMES}
     latency_ms = latencies_ms(structures, state.folder)
     arms = []
     for name, structure in structures.items():
         predicted_ms = None
-        if name not in NARROWER:  # these have additions that the table's network has not
+        if name in PRUNED:  # narrower ones have additions that the table's network has not
             latency = table.latency(structure.channels)
             predicted_ms = latency.of(latency.nearest(structure.widths))
         arms.append(Arm(name, accuracy[name], structure.graph.costs().mult_adds, predicted_ms, latency_ms[name]))
     return arms
+
+
+def table_in(folder: Path) -> LayerTable:
+    """Return the device's table."""
+    return LayerTable(LatencyTable.load(folder / "table.json"))
 
 
 def file_of(name: str, seed: int) -> str:
@@ -146,13 +152,10 @@ class Study:
         save_model(model, self._folder / file_of(name, seed))
         return accuracy
 
-    def _table(self) -> LayerTable:
-        return LayerTable(LatencyTable.load(self._folder / "table.json"))
-
     def _adapted(self, seed: int) -> tuple[Any, float]:
         """Return what NetAdapt makes of MobileNetV2: half of the epochs before, the others after and in its steps."""
         model = build_keras(self.base, seed=seed)
-        structure, table = Structure(model), self._table()
+        structure, table = Structure(model), table_in(self._folder)
         target = SHARE * table.latency(structure.channels).of(structure.widths)
         of_epoch = math.ceil(len(self._data.train[0]) / RECIPE.batch)
         asked = Asked(
@@ -177,7 +180,7 @@ class Study:
     def _morphed(self, kind: Kind, seed: int) -> tuple[Any, float]:
         """Return what MorphNet makes of MobileNetV2, trained from new weights for all epochs."""
         model = build_keras(self.base, seed=seed)
-        structure, table = Structure(model), self._table()
+        structure, table = Structure(model), table_in(self._folder)
         resource = resource_of(kind, structure, table)
         amount = resource.of(structure.widths)
         morph = MorphNet(structure, resource, 3.0 / amount, multiple=MULTIPLE if kind == "latency" else 1)
@@ -219,7 +222,7 @@ def report(options: figures.Options, state: figures.State) -> None:
         ],
     )
     said, gains = [], {}
-    for name in ("netadapt", *MORPHED):
+    for name in PRUNED:
         for by in ("latency", "mult-adds"):
             gain = gains[name, by] = gained(seeds, name, by)
             said.append(f"{name} at equal {by} {points(gain.by_seed)}{gain.bound}")
