@@ -6,7 +6,7 @@ weighted by mult-adds and by the device's latency table, both with the same shar
 are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's,
 over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed may be another machine's.
 
-At the defaults a seed takes 70 minutes on two slow cores, the table 9; on a GPU more images, epochs and seeds can be afforded.
+At the defaults a seed takes 70 to 80 minutes on two slow cores, the table 9; on a GPU more images, epochs and seeds can be afforded.
 """
 
 from __future__ import annotations
