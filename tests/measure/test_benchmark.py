@@ -38,6 +38,7 @@ class Done:
     """One call of `bench` over two models, and what was seen on the way."""
 
     folder: Path
+    took_s: float
     results: list[Result | FailedResult]
     progress: list[Progress]
     affinities: list[set[int]]
@@ -73,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(folder: Path) -> Done:
-    """Bench two models until the time is up: the interval asked for is out of reach."""
+    """Bench two models until both have the repetitions that each has at least: any interval does, and the time is ample."""
     progress: list[Progress] = []
     affinities: list[set[int]] = []
 
@@ -83,8 +84,9 @@ def done(folder: Path) -> Done:
             affinities.extend(os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir())
 
     models = [folder / "add.tflite", folder / "sigmoids.tflite"]
-    found = bench(models, interval=1e-9, max_time_s=4, results=folder / "results", progress=tell)
-    return Done(folder, found, progress, affinities)
+    began = time.monotonic()
+    found = bench(models, interval=100.0, max_time_s=300, results=folder / "results", progress=tell)
+    return Done(folder, time.monotonic() - began, found, progress, affinities)
 
 
 def test_results_come_in_the_order_of_the_models(done: Done) -> None:
@@ -92,17 +94,22 @@ def test_results_come_in_the_order_of_the_models(done: Done) -> None:
     assert done.result(0).latency_ms < 0.01 < done.result(1).latency_ms
 
 
-def test_when_the_time_is_up_the_result_stands_and_says_so(done: Done) -> None:
-    for index in (0, 1):
-        assert done.result(index).verdict != "steady"
-        assert done.result(index).processes >= 2
+def test_each_has_at_least_the_repetitions_that_it_must_have(done: Done) -> None:
+    assert all(len(done.measurement(index).repetitions) >= 2 for index in (0, 1))
     assert {row.outcome for row in done.rows()} == {"measured"}
+
+
+def test_when_the_time_is_up_the_result_stands_and_says_so(folder: Path, tmp_path: Path) -> None:
+    result = one(bench(folder / "add.tflite", interval=1e-9, max_time_s=0.1, results=tmp_path))
+    assert result.verdict != "steady"
+    assert result.processes == 1
 
 
 def test_the_time_for_one_model_is_its_own(done: Done) -> None:
     spent = {news.model: news.spent_s for news in done.progress if news.phase == "done"}
     assert len(spent) == 2
-    assert all(0 < seconds < 12 for seconds in spent.values())
+    assert min(spent.values()) > 0
+    assert sum(spent.values()) < done.took_s
 
 
 def test_the_models_are_measured_in_turn(done: Done) -> None:
