@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.errors import ConfigError
 from harness.networks.channels import Mask
@@ -26,6 +27,7 @@ THRESHOLD = 0.01
 """A channel whose scale is smaller, in size, counts as dead."""
 
 MOST_WIDER = 64
+Floats = npt.NDArray[np.float64]
 
 
 class MorphNet:
@@ -69,40 +71,42 @@ class MorphNet:
 
         return keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self.update())
 
-    def kept(self, threshold: float | None = None) -> dict[int, Mask]:
-        """Return which channels of each group are alive; of a group that is dead throughout, the one of the largest scale stays."""
+    def kept(self, relative_threshold: float = 0.0) -> dict[int, Mask]:
+        """Return which channels of each group are alive; of a group that is dead throughout, the one of the largest scale stays.
+
+        Those of a scale of at most `relative_threshold` times the root mean square of their group's scales are left out too.
+        """
         found = {}
         for number in self._norms:
             scales = self._scales(number)
-            mask = scales > (self.threshold if threshold is None else threshold)
+            mask = (scales > self.threshold) & (_relative(scales) > relative_threshold)
             mask[np.argmax(scales)] = True
             found[number] = mask
         return found
 
-    def alive(self, threshold: float | None = None) -> list[int]:
-        """Return how many channels of each group are alive."""
-        kept = self.kept(threshold)
+    def alive(self, relative_threshold: float = 0.0) -> list[int]:
+        """Return how many channels of each group `kept` has."""
+        kept = self.kept(relative_threshold)
         return [int(kept[number].sum()) if number in kept else width for number, width in enumerate(self.structure.widths)]
 
-    def threshold_within(self, budget: float) -> float:
-        """Return the threshold, or a larger one where by that more is alive than a budget of the resource allows: the least that does.
+    def relative_threshold_within(self, budget: float) -> float:
+        """Return the smallest relative threshold by which no more is alive than a budget of the resource allows, 0 where that is so anyway.
 
-        A group narrower than the resource is known for counts as the narrowest that it is. Raises ConfigError where even a channel of each
-        group is more.
+        Scales are held against those of their own group because batch norm behind it makes their common factor immaterial: training
+        shrinks a costly group as a whole, at no loss, and by their bare size such channels would go first and all. A group narrower than
+        the resource is known for counts as the narrowest that it is. Raises ConfigError where even a channel of each group is more.
         """
-        if self._amount(self.threshold) <= budget:
-            return self.threshold
-        scales = np.unique(np.concatenate([self._scales(number) for number in self._norms]))
-        low, high = 0, len(scales) - 1
-        if (least := self._amount(scales[high])) > budget:
+        found = np.unique(np.concatenate([np.zeros(1), *(_relative(self._scales(number)) for number in self._norms)]))
+        low, high = 0, len(found) - 1
+        if (least := self._amount(found[high])) > budget:
             raise _unreachable(self.structure, self.resource, least, budget)
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._amount(scales[middle]) <= budget else (middle + 1, high)
-        return float(scales[low])
+            low, high = (low, middle) if self._amount(found[middle]) <= budget else (middle + 1, high)
+        return float(found[low])
 
-    def _amount(self, threshold: float) -> float:
-        return self.resource.of(self.resource.nearest(_times(1, self.alive(threshold), self._multiple)))
+    def _amount(self, relative_threshold: float) -> float:
+        return self.resource.of(self.resource.nearest(_times(1, self.alive(relative_threshold), self._multiple)))
 
     def shrunk(self) -> Any:
         """Return a new model of the channels that are alive, with their weights; what dead ones passed on by their shift is lost."""
@@ -111,9 +115,10 @@ class MorphNet:
     def expanded(self, budget: float) -> Any:
         """Return a new, untrained model: the channels that are alive, as much wider as the budget of the resource allows.
 
-        Where more is alive than that, as where nothing died, those of the smallest scales are left out, see `threshold_within`.
+        Where more is alive than that, as where nothing died, those of the smallest scales in their groups are left out too.
         """
-        return self.structure.resized(expand(self.alive(self.threshold_within(budget)), self.resource, budget, self._multiple))
+        alive = self.alive(self.relative_threshold_within(budget))
+        return self.structure.resized(expand(alive, self.resource, budget, self._multiple))
 
     def remove(self) -> None:
         """Take the regularizer off the model."""
@@ -121,12 +126,18 @@ class MorphNet:
             first.gamma.regularizer = first.gamma.regularizer.before
         trace_anew(self.structure.model)
 
-    def _scales(self, number: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _scales(self, number: int) -> Floats:
         each = []
         for norm in self._norms[number]:
             position = self.structure.layers[norm.name].output
             each.append(self.structure.channels.of_group(number, position, np.abs(norm.gamma.numpy()).astype(np.float64)))
         return np.asarray(np.max(each, axis=0))
+
+
+def _relative(scales: Floats) -> Floats:
+    """Return scales in units of their root mean square; of zeros, zeros."""
+    size = np.sqrt(np.mean(scales**2))
+    return scales / size if size else scales
 
 
 def norms_of(structure: Structure) -> dict[int, list[Any]]:

@@ -84,12 +84,12 @@ def test_latency_is_a_resource_like_others() -> None:
     model.get_layer("inner_norm").gamma.assign(np.where(np.arange(24) < 20, 0.001, 1.0))
     morph.update()  # 4 channels were not measured: 8 are the nearest
     whole = latency.of((16, 24))
-    assert morph.alive(morph.threshold_within(whole)) == [16, 4]
+    assert morph.alive(morph.relative_threshold_within(whole)) == [16, 4]
     wider = Structure(morph.expanded(whole)).widths
     assert latency.of(latency.nearest(wider)) <= whole
     assert wider[0] > 16
     with pytest.raises(ConfigError, match="a channel of each group has"):
-        morph.threshold_within(0.1 * whole)
+        morph.relative_threshold_within(0.1 * whole)
 
 
 def test_a_model_that_was_fitted_before_is_regularized_too() -> None:
@@ -142,11 +142,22 @@ def test_of_more_than_the_budget_the_smallest_scales_go() -> None:
     morph = MorphNet(structure, resource, 1e-9)
     model.get_layer("inner_norm").gamma.assign(np.linspace(0.1, 1, 24))
     amount = resource.of((16, 12))
-    assert morph.alive(morph.threshold_within(amount)) == [16, 12]
+    assert morph.alive(morph.relative_threshold_within(amount)) == [16, 12]
     assert Structure(morph.expanded(amount)).widths == (16, 12)
-    assert morph.threshold_within(resource.of((16, 24))) == morph.threshold
+    assert morph.relative_threshold_within(resource.of((16, 24))) == 0
     with pytest.raises(ConfigError, match="a channel of each group has"):
-        morph.threshold_within(10)
+        morph.relative_threshold_within(10)
+
+
+def test_a_group_that_shrank_as_a_whole_does_not_go_first() -> None:
+    model = convolutional()
+    structure = Structure(model)
+    resource = Counted(structure, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9)
+    model.get_layer("inner_norm").gamma.assign(np.linspace(0.09, 0.11, 24))
+    for name in ("stem_norm", "outer_norm"):
+        model.get_layer(name).gamma.assign(np.linspace(0.1, 1, 16))
+    assert morph.alive(morph.relative_threshold_within(resource.of((10, 24)))) == [10, 24]
 
 
 def test_a_model_without_batch_norm_is_an_error() -> None:
