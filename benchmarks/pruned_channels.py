@@ -2,11 +2,12 @@
 
 MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network has as many steps of training behind
 it; what a method spends on finding its channels (NetAdapt on cuts that were not taken, MorphNet on shrinking) comes on top. MorphNet is
-weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. All networks of a seed
+weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget; what it finds is trained
+from new weights, as the paper does, and "tuned" goes on with those of shrinking, half of the epochs each. All networks of a seed
 are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's,
 over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed may be another machine's.
 
-At the defaults a seed takes 70 to 80 minutes on two slow cores, the table 9; on a GPU more images, epochs and seeds can be afforded.
+At the defaults a seed takes about 90 minutes on two slow cores, the table 9; on a GPU more images, epochs and seeds can be afforded.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ from harness.training.saved import load_model, save_model
 
 WIDTH, WIDTHS = 0.5, (0.25, 0.35, 0.5)
 NARROWER = {f"narrower {width:g}": width for width in WIDTHS}
-MORPHED: dict[str, Kind] = {f"morphnet {kind}": kind for kind in ("mult-adds", "latency")}
+KINDS: tuple[Kind, ...] = ("mult-adds", "latency")
+MORPHED = {f"morphnet {kind}": kind for kind in KINDS}
+TUNED = {f"morphnet {kind} tuned": kind for kind in KINDS}
 """Arms by their names: the width of those that are narrower throughout, what MorphNet has less of."""
 
-PRUNED = ("netadapt", *MORPHED)
+PRUNED = ("netadapt", *MORPHED, *TUNED)
 NAMES = (*NARROWER, *PRUNED)
 LONGEST_FIRST = (*PRUNED, *reversed(NARROWER))
 
@@ -144,9 +147,13 @@ class Study:
         name, seed = one
         if name in NARROWER:
             model = build_keras(strided(NARROWER[name], 32, KEPT, self._like), seed=seed)
-            accuracy = self._trained(model, seed)
+            accuracy = self._trained(model, seed, self._epochs)
         elif name in MORPHED:
-            model, accuracy = self._morphed(MORPHED[name], seed)
+            model = self._expanded(MORPHED[name], seed)
+            accuracy = self._trained(model, seed, self._epochs)
+        elif name in TUNED:
+            model = self._shrunk(TUNED[name], seed)
+            accuracy = self._trained(model, seed, self._epochs - self._epochs // 2)
         else:
             model, accuracy = self._adapted(seed)
         save_model(model, self._folder / file_of(name, seed))
@@ -177,20 +184,37 @@ class Study:
         assert accuracy is not None
         return found.model, accuracy
 
-    def _morphed(self, kind: Kind, seed: int) -> tuple[Any, float]:
-        """Return what MorphNet makes of MobileNetV2, trained from new weights for all epochs."""
-        model = build_keras(self.base, seed=seed)
-        structure, table = Structure(model), table_in(self._folder)
-        resource = resource_of(kind, structure, table)
-        amount = resource.of(structure.widths)
-        morph = MorphNet(structure, resource, 3.0 / amount, multiple=MULTIPLE if kind == "latency" else 1)
-        fit(model, self._data, replace(RECIPE, epochs=self._epochs), seed, callbacks=[morph.callback()])
-        final = morph.expanded(SHARE * amount)
-        return final, self._trained(final, seed)
+    def _expanded(self, kind: Kind, seed: int) -> Any:
+        """Return what MorphNet finds, untrained: all epochs went into shrinking."""
+        morph, budget = self._morphed(kind, seed, self._epochs)
+        return morph.expanded(budget)
 
-    def _trained(self, model: Any, seed: int) -> float:
-        """Train a model for all epochs; returns its accuracy on the test set."""
-        accuracy = fit(model, self._data, replace(RECIPE, epochs=self._epochs), seed, tested=True).test_accuracy
+    def _shrunk(self, kind: Kind, seed: int) -> Any:
+        """Return what MorphNet finds, with its weights: half of the epochs went into shrinking."""
+        morph, budget = self._morphed(kind, seed, self._epochs // 2)
+        return morph.shrunk(budget)
+
+    def _morphed(self, kind: Kind, seed: int, epochs: int) -> tuple[MorphNet, float]:
+        """Return MorphNet on what has shrunk from MobileNetV2, and its budget; the file of what has shrunk stays."""
+
+        def morphing(model: Any) -> tuple[MorphNet, float]:
+            structure = Structure(model)
+            resource = resource_of(kind, structure, table_in(self._folder))
+            amount = resource.of(structure.widths)
+            return MorphNet(structure, resource, 3.0 / amount, multiple=MULTIPLE if kind == "latency" else 1), SHARE * amount
+
+        file = self._folder / f"morphing-{kind}-{epochs}-{seed}.keras"
+        if not file.exists():
+            model = build_keras(self.base, seed=seed)
+            morph, _ = morphing(model)
+            fit(model, self._data, replace(RECIPE, epochs=epochs), seed, callbacks=[morph.callback()])
+            morph.remove()
+            save_model(model, file)
+        return morphing(load_model(file))
+
+    def _trained(self, model: Any, seed: int, epochs: int) -> float:
+        """Train a model; returns its accuracy on the test set."""
+        accuracy = fit(model, self._data, replace(RECIPE, epochs=epochs), seed, tested=True).test_accuracy
         assert accuracy is not None
         return accuracy
 

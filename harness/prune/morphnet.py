@@ -108,9 +108,15 @@ class MorphNet:
     def _amount(self, relative_threshold: float) -> float:
         return self.resource.of(self.resource.nearest(_times(1, self.alive(relative_threshold), self._multiple)))
 
-    def shrunk(self) -> Any:
-        """Return a new model of the channels that are alive, with their weights; what dead ones passed on by their shift is lost."""
-        return self.structure.shrunk(self.kept())
+    def shrunk(self, budget: float | None = None) -> Any:
+        """Return a new model of the channels that are alive, with their weights; what dead ones passed on by their shift is lost.
+
+        Within a budget of the resource it has as many as `expanded` begins with, those of the largest scales.
+        """
+        if budget is None:
+            return self.structure.shrunk(self.kept())
+        widths = _times(1, self.alive(self.relative_threshold_within(budget)), self._multiple)
+        return self.structure.shrunk({number: _first(self._scales(number), widths[number]) for number in self._norms})
 
     def expanded(self, budget: float) -> Any:
         """Return a new, untrained model: the channels that are alive, as much wider as the budget of the resource allows.
@@ -132,6 +138,13 @@ class MorphNet:
             position = self.structure.layers[norm.name].output
             each.append(self.structure.channels.of_group(number, position, np.abs(norm.gamma.numpy()).astype(np.float64)))
         return np.asarray(np.max(each, axis=0))
+
+
+def _first(scales: Floats, count: int) -> Mask:
+    """Return the mask of so many of the largest scales, or of all."""
+    mask = np.zeros(len(scales), bool)
+    mask[np.argsort(-scales, kind="stable")[:count]] = True
+    return mask
 
 
 def _relative(scales: Floats) -> Floats:

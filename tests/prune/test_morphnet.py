@@ -149,6 +149,19 @@ def test_of_more_than_the_budget_the_smallest_scales_go() -> None:
         morph.relative_threshold_within(10)
 
 
+def test_within_a_budget_it_shrinks_with_its_weights_to_as_many() -> None:
+    model = convolutional()
+    structure = Structure(model)
+    resource = Counted(structure, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9, multiple=8)
+    scales = np.linspace(0.1, 1, 24)
+    model.get_layer("inner_norm").gamma.assign(scales)
+    smaller = morph.shrunk(resource.of((16, 8)))
+    assert Structure(smaller).widths == Structure(morph.expanded(resource.of((16, 8)))).widths == (16, 8)
+    assert smaller.get_layer("inner_norm").gamma.numpy() == pytest.approx(scales[16:])
+    assert Structure(morph.shrunk(resource.of((16, 24)))).widths == (16, 24)
+
+
 def test_a_group_that_shrank_as_a_whole_does_not_go_first() -> None:
     model = convolutional()
     structure = Structure(model)
