@@ -39,10 +39,10 @@ def candidate(name: str, seed: int) -> Network:
     return space.network(space.sample(random.Random(seed)))
 
 
-NETWORKS = [*map(zoo, ZOO), candidate("mnasnet", 0), candidate("ofa", 4), candidate("zoph_le_strides", 2)]
-
-
-MADE = [pytest.param(network, marks=pytest.mark.long if network.name == "nasnet_a_mobile" else ()) for network in NETWORKS]
+CANDIDATE_OF_OFA = candidate("ofa", 4)
+NETWORKS = [*map(zoo, ZOO), candidate("mnasnet", 0), CANDIDATE_OF_OFA, candidate("zoph_le_strides", 2)]
+LONG = ("nasnet_a_mobile", CANDIDATE_OF_OFA.name)
+MADE = [pytest.param(network, marks=pytest.mark.long if network.name in LONG else ()) for network in NETWORKS]
 
 
 @pytest.fixture(scope="module", params=MADE, ids=lambda network: network.name.partition("/")[0])

@@ -79,8 +79,10 @@ def test_what_is_not_there_is_not_chosen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "make"),
-    [("stages", lambda space: Ppo(space, learning_rate=0.02)), ("skips", lambda space: Reinforce(space, learning_rate=0.02))],
-    ids=["ppo", "reinforce"],
+    [
+        pytest.param("stages", lambda space: Ppo(space, learning_rate=0.02), id="ppo"),
+        pytest.param("skips", lambda space: Reinforce(space, learning_rate=0.02), id="reinforce", marks=pytest.mark.long),
+    ],
 )
 def test_it_learns_what_earns_more(kind: str, make: Callable[[Space], Strategy], tmp_path: Path) -> None:
     space = small(kind, tmp_path)

@@ -18,6 +18,7 @@ from tests.search.spaces import small
 from tests.tables import given
 
 
+@pytest.mark.long
 def test_they_are_where_a_table_errs_in_their_favour_at_any_latency() -> None:
     space = space_named("mnasnet")
     true = given.of_space(space)
