@@ -10,6 +10,7 @@ In a training loop of one's own:
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -20,14 +21,13 @@ import numpy.typing as npt
 from harness.errors import ConfigError
 from harness.networks.channels import Mask
 from harness.prune.resources import Resource
-from harness.prune.structure import Structure, kept_whole
+from harness.prune.structure import Structure, kept_whole, largest
 from harness.training.layers import trace_anew
 
 THRESHOLD = 0.01
-"""A channel whose scale is smaller, in size, counts as dead."""
+"""A channel whose scale is no larger, in size, counts as dead."""
 
 MOST_WIDER = 64
-Floats = npt.NDArray[np.float64]
 
 
 class MorphNet:
@@ -37,7 +37,7 @@ class MorphNet:
     that are alive) times the sum of the channels' scales: for mult-adds and parameters that is the paper's G, for latency it is
     the table's own slope. A strength of a number over the amount of the whole model makes scales of one cost about so much of a loss;
     `alive` tells how many channels are left. Where several layers of batch norm scale a channel, as with residual additions, the largest
-    scale counts. Groups without batch norm are left as they are.
+    scale counts. Groups without batch norm lose no channel.
     """
 
     def __init__(self, structure: Structure, resource: Resource, strength: float, threshold: float = THRESHOLD, multiple: int = 1) -> None:
@@ -71,60 +71,67 @@ class MorphNet:
 
         return keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self.update())
 
-    def kept(self, relative_threshold: float = 0.0) -> dict[int, Mask]:
-        """Return which channels of each group are alive; of a group that is dead throughout, the one of the largest scale stays.
-
-        Those of a scale of at most `relative_threshold` times the root mean square of their group's scales are left out too.
-        """
+    def kept(self) -> dict[int, Mask]:
+        """Return which channels are alive, by the numbers of the groups that have batch norm; of a dead one the largest scale stays."""
         found = {}
         for number in self._norms:
             scales = self._scales(number)
-            mask = (scales > self.threshold) & (_relative(scales) > relative_threshold)
+            mask = scales > self.threshold
             mask[np.argmax(scales)] = True
             found[number] = mask
         return found
 
-    def alive(self, relative_threshold: float = 0.0) -> list[int]:
-        """Return how many channels of each group `kept` has."""
-        kept = self.kept(relative_threshold)
+    def alive(self) -> list[int]:
+        """Return how many channels of each group are alive: all of one without batch norm."""
+        kept = self.kept()
         return [int(kept[number].sum()) if number in kept else width for number, width in enumerate(self.structure.widths)]
-
-    def relative_threshold_within(self, budget: float) -> float:
-        """Return the smallest relative threshold by which no more is alive than a budget of the resource allows, 0 where that is so anyway.
-
-        Scales are held against those of their own group because batch norm behind it makes their common factor immaterial: training
-        shrinks a costly group as a whole, at no loss, and by their bare size such channels would go first and all. A group narrower than
-        the resource is known for counts as the narrowest that it is. Raises ConfigError where even a channel of each group is more.
-        """
-        found = np.unique(np.concatenate([np.zeros(1), *(_relative(self._scales(number)) for number in self._norms)]))
-        low, high = 0, len(found) - 1
-        if (least := self._amount(found[high])) > budget:
-            raise _unreachable(self.structure, self.resource, least, budget)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._amount(found[middle]) <= budget else (middle + 1, high)
-        return float(found[low])
-
-    def _amount(self, relative_threshold: float) -> float:
-        return self.resource.of(self.resource.nearest(_times(1, self.alive(relative_threshold), self._multiple)))
 
     def shrunk(self, budget: float | None = None) -> Any:
         """Return a new model of the channels that are alive, with their weights; what dead ones passed on by their shift is lost.
 
-        Within a budget of the resource it has as many as `expanded` begins with, those of the largest scales.
+        With a budget of the resource it has as many as `expanded` begins with, in multiples, those of the largest scales; raises
+        ConfigError likewise.
         """
         if budget is None:
             return self.structure.shrunk(self.kept())
-        widths = _times(1, self.alive(self.relative_threshold_within(budget)), self._multiple)
-        return self.structure.shrunk({number: _first(self._scales(number), widths[number]) for number in self._norms})
+        widths = self._within(budget)
+        return self.structure.shrunk({number: largest(self._scales(number), widths[number]) for number in self._norms})
 
     def expanded(self, budget: float) -> Any:
         """Return a new, untrained model: the channels that are alive, as much wider as the budget of the resource allows.
 
-        Where more is alive than that, as where nothing died, those of the smallest scales in their groups are left out too.
+        Where more is alive than that, as where nothing died, some that are alive are left out: those of the smallest scales in units of the
+        root mean square of their group's. Batch norm behind a group can make the common factor of its scales immaterial, so that training
+        shrinks a costly group as a whole, at no loss; by their bare size its channels would go first, nearly all. Raises ConfigError
+        where even a channel of each group exceeds the budget.
         """
-        alive = self.alive(self.relative_threshold_within(budget))
-        return self.structure.resized(expand(alive, self.resource, budget, self._multiple))
+        return self.structure.resized(expand(self._within(budget), self.resource, budget, self._multiple))
+
+    def _within(self, budget: float) -> list[int]:
+        """Return widths within a budget: of what is alive, or less.
+
+        A group narrower than the resource is known for counts as the narrowest that it is.
+        """
+        alive, ranked = self.alive(), []
+        for number, mask in self.kept().items():
+            scales = np.sort(self._scales(number)[mask])
+            size = np.sqrt(np.mean(scales**2))
+            # Of equal scales, as before any training, all groups lose their share.
+            ranked += [(scale / size, rank / len(scales), number) for rank, scale in enumerate(scales[:-1])]
+        numbers = [number for _, _, number in sorted(ranked)]
+
+        def without(count: int) -> list[int]:
+            left = list(alive)
+            for number in numbers[:count]:
+                left[number] -= 1
+            return _in_multiples(left, self.structure, self._multiple)
+
+        def amount(count: int) -> float:
+            return self.resource.of(self.resource.nearest(without(count)))
+
+        if (least := amount(len(numbers))) > budget:
+            raise _unreachable(self.structure, self.resource, least, budget)
+        return without(bisect_left(range(len(numbers)), True, key=lambda count: amount(count) <= budget))
 
     def remove(self) -> None:
         """Take the regularizer off the model."""
@@ -132,25 +139,12 @@ class MorphNet:
             first.gamma.regularizer = first.gamma.regularizer.before
         trace_anew(self.structure.model)
 
-    def _scales(self, number: int) -> Floats:
+    def _scales(self, number: int) -> npt.NDArray[np.float64]:
         each = []
         for norm in self._norms[number]:
             position = self.structure.layers[norm.name].output
             each.append(self.structure.channels.of_group(number, position, np.abs(norm.gamma.numpy()).astype(np.float64)))
         return np.asarray(np.max(each, axis=0))
-
-
-def _first(scales: Floats, count: int) -> Mask:
-    """Return the mask of so many of the largest scales, or of all."""
-    mask = np.zeros(len(scales), bool)
-    mask[np.argsort(-scales, kind="stable")[:count]] = True
-    return mask
-
-
-def _relative(scales: Floats) -> Floats:
-    """Return scales in units of their root mean square; of zeros, zeros."""
-    size = np.sqrt(np.mean(scales**2))
-    return scales / size if size else scales
 
 
 def norms_of(structure: Structure) -> dict[int, list[Any]]:
@@ -171,13 +165,19 @@ def check_alive(structure: Structure, resource: Resource, budget: float, multipl
     """Raise ConfigError for a budget that a channel of each group exceeds, and where no group has batch norm."""
     norms = norms_of(structure)
     alive = [1 if number in norms else width for number, width in enumerate(structure.widths)]
-    if (least := resource.of(resource.nearest(_times(1, alive, multiple)))) > budget:
+    if (least := resource.of(resource.nearest(_in_multiples(alive, structure, multiple)))) > budget:
         raise _unreachable(structure, resource, least, budget)
 
 
 def _unreachable(structure: Structure, resource: Resource, least: float, budget: float) -> ConfigError:
-    what = f"a channel of each group has {resource.said(least)}, more than {resource.said(budget)}"
+    what = f"at its narrowest it has {resource.said(least)}, more than {resource.said(budget)}"
     return ConfigError(what + kept_whole(structure), "give a target above it")
+
+
+def _in_multiples(counts: Sequence[int], structure: Structure, multiple: int) -> list[int]:
+    """Return so many channels of each group, each the nearest multiple, but none more than it has; one that is whole stays so."""
+    rounded = _times(1, counts, multiple)
+    return [width if count == width else min(width, one) for count, width, one in zip(counts, structure.widths, rounded, strict=True)]
 
 
 class _Largest:
@@ -191,26 +191,29 @@ class _Largest:
     def __call__(self, scales: Any) -> Any:
         import tensorflow as tf
 
-        largest = tf.abs(scales)
+        sizes = tf.abs(scales)
         for other in self._others:
-            largest = tf.maximum(largest, tf.abs(other))
-        own = self._cost * tf.reduce_sum(largest)
+            sizes = tf.maximum(sizes, tf.abs(other))
+        own = self._cost * tf.reduce_sum(sizes)
         return own if self.before is None else own + self.before(scales)
 
 
 def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: int = 1) -> list[int]:
     """Return widths times the largest factor, the same for all, at which the resource stays within a budget.
 
-    Each is rounded to the nearest multiple, and no less than one. Where the resource is not known for narrower ones, it counts as that of
-    the narrowest it is known for; none become wider than it is known for. Raises ConfigError where they exceed the budget as they are.
+    What becomes wider is rounded to the nearest multiple, of at least one. Where the resource is not known for narrower ones, it counts as
+    that of the narrowest it is known for; none become wider than it is known for. Raises ConfigError where they exceed the budget as they
+    are.
     """
 
-    def fits(factor: Fraction) -> bool:
-        wanted = _times(factor, widths, multiple)
+    def wider(factor: Fraction) -> list[int]:
+        return [max(pair) for pair in zip(widths, _times(factor, widths, multiple), strict=True)]
+
+    def fits(wanted: Sequence[int]) -> bool:
         known = resource.nearest(wanted)
         return all(one >= other for one, other in zip(known, wanted, strict=True)) and resource.of(known) <= budget
 
-    found = _times(1, widths, multiple)
+    found = list(widths)
     if (amount := resource.of(resource.nearest(found))) > budget:
         raise ConfigError(
             f"what is alive has {resource.said(amount)} already, more than {resource.said(budget)}",
@@ -221,9 +224,9 @@ def expand(widths: Sequence[int], resource: Resource, budget: float, multiple: i
         {Fraction((2 * count + 1) * multiple, 2 * width) for width in widths for count in range(math.ceil(MOST_WIDER * width / multiple))}
     ):
         if factor > 1:
-            if not fits(factor):
+            if not fits(wanted := wider(factor)):
                 break
-            found = _times(factor, widths, multiple)
+            found = wanted
     return found
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from harness.errors import ConfigError, TrainingFailed
 from harness.networks.channels import Mask
 from harness.prune.resources import Resource
-from harness.prune.structure import Structure, kept_whole
+from harness.prune.structure import Structure, kept_whole, largest
 
 _LEAST_STEP = 1e-3
 """Of the amount at the start."""
@@ -83,9 +83,7 @@ def strongest(structure: Structure, number: int, width: int) -> Mask:
         kernel = (layer.pointwise_kernel if hasattr(layer, "pointwise_kernel") else layer.kernel).numpy()
         by_channel = (kernel.astype(np.float64) ** 2).reshape(-1, kernel.shape[-1]).sum(axis=0)
         squares += structure.channels.of_group(number, structure.layers[layer.name].output, by_channel)
-    mask = np.zeros(len(squares), dtype=np.bool_)
-    mask[np.argsort(-squares, kind="stable")[:width]] = True
-    return mask
+    return largest(squares, width)
 
 
 def adapt(

@@ -170,6 +170,13 @@ def kept_whole(structure: Structure) -> str:
     return f"; channels around {', '.join(structure.whole)}, not known, are left whole" if structure.whole else ""
 
 
+def largest(values: npt.NDArray[np.float64], count: int) -> Mask:
+    """Return the mask of so many of the largest values, of equal ones the first; of all where there are fewer."""
+    mask = np.zeros(len(values), dtype=np.bool_)
+    mask[np.argsort(-values, kind="stable")[:count]] = True
+    return mask
+
+
 def _axes(layer: Any) -> tuple[tuple[tuple[int, str], ...], ...]:
     """Return for each weight of a layer which of its axes are channels: of its source, of what is inside it, or of its output."""
     from keras import layers

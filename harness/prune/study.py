@@ -223,13 +223,10 @@ class _Work:
             morph = MorphNet(structure, resource, asked.strength / resource.of(resource.nearest(structure.widths)), multiple=asked.multiple)
             phase = f"shrinking, round {number + 1} of {asked.rounds}"
             accuracy = self._train(model, asked.epochs, phase, [morph.callback()], anew=number > 0)
-            threshold = morph.relative_threshold_within(asked.target)
-            alive = morph.alive(threshold)
             model = morph.expanded(asked.target)
-            morph.remove()
             save_model(model, self._folder / _round(number))
             widths = list(Structure(model).widths)
-            self._note("round", number=number, accuracy=accuracy, relative_threshold=threshold, alive=alive, widths=widths)
+            self._note("round", number=number, accuracy=accuracy, alive=morph.alive(), widths=widths)
         return self._final(model, anew=True)
 
     def _chosen(self, model: Any, share: float, spreads: Mapping[str, float]) -> Masks:

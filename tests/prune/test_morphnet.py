@@ -84,12 +84,13 @@ def test_latency_is_a_resource_like_others() -> None:
     model.get_layer("inner_norm").gamma.assign(np.where(np.arange(24) < 20, 0.001, 1.0))
     morph.update()  # 4 channels were not measured: 8 are the nearest
     whole = latency.of((16, 24))
-    assert morph.alive(morph.relative_threshold_within(whole)) == [16, 4]
+    assert morph.alive() == [16, 4]
+    assert Structure(morph.shrunk(whole)).widths == (16, 4)
     wider = Structure(morph.expanded(whole)).widths
     assert latency.of(latency.nearest(wider)) <= whole
     assert wider[0] > 16
-    with pytest.raises(ConfigError, match="a channel of each group has"):
-        morph.relative_threshold_within(0.1 * whole)
+    with pytest.raises(ConfigError, match="at its narrowest it has"):
+        morph.shrunk(0.1 * whole)
 
 
 def test_a_model_that_was_fitted_before_is_regularized_too() -> None:
@@ -135,42 +136,63 @@ def test_costly_channels_die_while_it_trains_and_the_rest_grows() -> None:
     assert 0.8 * amount < Counted(Structure(wider), "mult-adds").of(widths) <= amount
 
 
+def scaled(model: Any, inner: np.ndarray, outer: np.ndarray | float = 1.0) -> Any:
+    """Give a model scales of its 24 inner and 16 outer channels, and return it."""
+    model.get_layer("inner_norm").gamma.assign(inner)
+    for name in ("stem_norm", "outer_norm"):
+        model.get_layer(name).gamma.assign(np.broadcast_to(outer, 16))
+    return model
+
+
 def test_of_more_than_the_budget_the_smallest_scales_go() -> None:
-    model = convolutional()
-    structure = Structure(model)
+    structure = Structure(scaled(convolutional(), np.linspace(1, 0.1, 24), 3.0))
     resource = Counted(structure, "mult-adds")
     morph = MorphNet(structure, resource, 1e-9)
-    model.get_layer("inner_norm").gamma.assign(np.linspace(0.1, 1, 24))
-    amount = resource.of((16, 12))
-    assert morph.alive(morph.relative_threshold_within(amount)) == [16, 12]
-    assert Structure(morph.expanded(amount)).widths == (16, 12)
-    assert morph.relative_threshold_within(resource.of((16, 24))) == 0
-    with pytest.raises(ConfigError, match="a channel of each group has"):
-        morph.relative_threshold_within(10)
-
-
-def test_within_a_budget_it_shrinks_with_its_weights_to_as_many() -> None:
-    model = convolutional()
-    structure = Structure(model)
-    resource = Counted(structure, "mult-adds")
-    morph = MorphNet(structure, resource, 1e-9, multiple=8)
-    scales = np.linspace(0.1, 1, 24)
-    model.get_layer("inner_norm").gamma.assign(scales)
-    smaller = morph.shrunk(resource.of((16, 8)))
-    assert Structure(smaller).widths == Structure(morph.expanded(resource.of((16, 8)))).widths == (16, 8)
-    assert smaller.get_layer("inner_norm").gamma.numpy() == pytest.approx(scales[16:])
+    budget = resource.of((16, 12))
+    smaller = morph.shrunk(budget)
+    assert smaller.get_layer("inner_norm").gamma.numpy() == pytest.approx(np.linspace(1, 0.1, 24)[:12])
+    assert Structure(smaller).widths == Structure(morph.expanded(budget)).widths == (16, 12)
     assert Structure(morph.shrunk(resource.of((16, 24)))).widths == (16, 24)
 
 
-def test_a_group_that_shrank_as_a_whole_does_not_go_first() -> None:
-    model = convolutional()
-    structure = Structure(model)
+def test_no_budget_below_a_channel_of_each_group_is_met() -> None:
+    structure = Structure(scaled(convolutional(), np.zeros(24)))
     resource = Counted(structure, "mult-adds")
     morph = MorphNet(structure, resource, 1e-9)
-    model.get_layer("inner_norm").gamma.assign(np.linspace(0.09, 0.11, 24))
-    for name in ("stem_norm", "outer_norm"):
-        model.get_layer(name).gamma.assign(np.linspace(0.1, 1, 16))
-    assert morph.alive(morph.relative_threshold_within(resource.of((10, 24)))) == [10, 24]
+    assert Structure(morph.shrunk(resource.of((1, 1)))).widths == (1, 1)
+    with pytest.raises(ConfigError, match="at its narrowest it has"):
+        morph.shrunk(resource.of((1, 1)) - 1)
+
+
+def test_a_group_that_shrank_as_a_whole_does_not_go_first() -> None:
+    structure = Structure(scaled(convolutional(), np.linspace(0.09, 0.11, 24), np.linspace(0.1, 1, 16)))
+    resource = Counted(structure, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9)
+    assert Structure(morph.shrunk(resource.of((10, 24)))).widths == (10, 24)
+
+
+def test_what_died_protects_no_channel_of_its_group() -> None:
+    structure = Structure(scaled(convolutional(), np.where(np.arange(24) < 20, 0, np.linspace(0.1, 1, 24)), np.linspace(0.9, 1, 16)))
+    resource = Counted(structure, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9)
+    assert morph.alive() == [16, 4]
+    assert Structure(morph.shrunk(resource.of((16, 3)))).widths == (16, 3)
+
+
+def test_of_equal_scales_all_groups_lose_their_share() -> None:
+    structure = Structure(convolutional())
+    resource = Counted(structure, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9)
+    assert Structure(morph.shrunk(resource.of((8, 12)))).widths == (8, 12)
+
+
+def test_within_a_budget_widths_are_multiples_and_none_wider_than_it_was() -> None:
+    structure = Structure(scaled(convolutional(), np.linspace(0.1, 1, 24)))
+    resource = Counted(structure, "mult-adds")
+    morph = MorphNet(structure, resource, 1e-9, multiple=10)
+    assert Structure(morph.shrunk(resource.of((16, 24)))).widths == (16, 24)
+    assert Structure(morph.shrunk(resource.of((16, 24)) - 1)).widths == (16, 20)
+    assert Structure(morph.expanded(resource.of((16, 24)) - 1)).widths == (16, 20)
 
 
 def test_a_model_without_batch_norm_is_an_error() -> None:
