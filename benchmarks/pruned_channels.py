@@ -3,10 +3,10 @@
 MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network has as many steps of training behind
 it; what a method spends on finding its channels (NetAdapt on cuts that were not taken, MorphNet on shrinking) comes on top. MorphNet is
 weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. What it finds is trained
-from new weights, as in the paper, by which the figure is judged. Beside that it is "tuned": half of the epochs go into shrinking, the
-others into what is left, whose weights stay; then nothing comes on top. All networks of a seed are measured side by side; at each
-one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's, over seeds. A seed is trained and
-measured on one machine, by the table of that machine; another seed may be another machine's.
+from new weights, as in the paper, by which the figure is judged. Beside that, by latency, it is "tuned": half of the epochs go into
+shrinking, the others into what is left, whose weights stay; then nothing comes on top. All networks of a seed are measured side by side; at
+each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's, over seeds. A seed is trained
+and measured on one machine, by the table of that machine; another seed may be another machine's.
 
 At the defaults a seed takes about two hours on two slow cores, the table 9 minutes; on a GPU more images, epochs and seeds can be afforded.
 """
@@ -48,12 +48,11 @@ from harness.training.saved import load_model, save_model
 
 WIDTH, WIDTHS = 0.5, (0.25, 0.35, 0.5)
 NARROWER = {f"narrower {width:g}": width for width in WIDTHS}
-KINDS: tuple[Kind, ...] = ("mult-adds", "latency")
-MORPHED = {f"morphnet {kind}": kind for kind in KINDS}
-TUNED = {f"morphnet {kind} tuned": kind for kind in KINDS}
+MORPHED: dict[str, Kind] = {f"morphnet {kind}": kind for kind in ("mult-adds", "latency")}
 """Arms by their names: the width of those that are narrower throughout, what MorphNet has less of."""
 
-PRUNED = ("netadapt", *MORPHED, *TUNED)
+TUNED = "morphnet latency tuned"
+PRUNED = ("netadapt", *MORPHED, TUNED)
 NAMES = (*NARROWER, *PRUNED)
 LONGEST_FIRST = (*PRUNED, *reversed(NARROWER))
 
@@ -152,8 +151,8 @@ class Study:
         elif name in MORPHED:
             model = self._expanded(MORPHED[name], seed)
             accuracy = self._trained(model, seed, self._epochs)
-        elif name in TUNED:
-            model = self._shrunk(TUNED[name], seed)
+        elif name == TUNED:
+            model = self._shrunk(seed)
             accuracy = self._trained(model, seed, self._epochs - self._epochs // 2)
         else:
             model, accuracy = self._adapted(seed)
@@ -190,9 +189,9 @@ class Study:
         morph, budget = self._morphed(kind, seed, self._epochs)
         return morph.expanded(budget)
 
-    def _shrunk(self, kind: Kind, seed: int) -> Any:
-        """Return what MorphNet finds, with its weights: half of the epochs went into shrinking."""
-        morph, budget = self._morphed(kind, seed, self._epochs // 2)
+    def _shrunk(self, seed: int) -> Any:
+        """Return what MorphNet finds by latency, with its weights: half of the epochs went into shrinking."""
+        morph, budget = self._morphed("latency", seed, self._epochs // 2)
         return morph.shrunk(budget)
 
     def _morphed(self, kind: Kind, seed: int, epochs: int) -> tuple[MorphNet, float]:
@@ -252,7 +251,7 @@ def report(options: figures.Options, state: figures.State) -> None:
             gain = gains[name, by] = gained(seeds, name, by)
             said.append(f"{name} at equal {by} {points(gain.by_seed)}{gain.bound}")
     print("\n".join(said))
-    budgeted = [arm for name in ("netadapt", "morphnet latency", "morphnet latency tuned") for arm in arms[name]]
+    budgeted = [arm for name in ("netadapt", "morphnet latency", TUNED) for arm in arms[name]]
     off = np.array([arm.predicted_ms / arm.latency_ms - 1 for arm in budgeted if arm.predicted_ms is not None])
     predicted = f"predicted latency of {len(off)} off by {np.abs(off).mean():.1%} on average, at most {np.abs(off).max():.1%}"
     of_latency, of_mult_adds = (gains[f"morphnet {kind}", "latency"] for kind in ("latency", "mult-adds"))
