@@ -3,10 +3,11 @@
 MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network has as many steps of training behind
 it; what a method spends on finding its channels (NetAdapt on cuts that were not taken, MorphNet on shrinking) comes on top. MorphNet is
 weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. What it finds is trained
-from new weights, as in the paper, by which the figure is judged. Beside that, by latency, it is "tuned": half of the epochs go into
-shrinking, the others into what is left, whose weights stay; then nothing comes on top. All networks of a seed are measured side by side; at
-each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated. Intervals are Student's, over seeds. A seed is trained
-and measured on one machine, by the table of that machine; another seed may be another machine's.
+from new weights, as in the paper, by which the figure is judged. Two other ways are beside that: "relative" takes scales in units of their
+group's, "tuned" spends half of the epochs on shrinking and the others on what is left, whose weights stay, so that nothing comes on top.
+All networks of a seed are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated.
+Intervals are Student's, over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed may be
+another machine's.
 
 At the defaults a seed takes about two hours on two slow cores, the table 9 minutes; on a GPU more images, epochs and seeds can be afforded.
 """
@@ -32,7 +33,7 @@ from harness.networks.catalogue import space_named
 from harness.networks.keras_build import build_keras
 from harness.networks.layered import network_of_graph
 from harness.prune.asked import Asked
-from harness.prune.morphnet import MorphNet
+from harness.prune.morphnet import MorphNet, norms_of
 from harness.prune.netadapt import Budgets
 from harness.prune.resources import Kind, resource_of
 from harness.prune.structure import Structure
@@ -51,8 +52,9 @@ NARROWER = {f"narrower {width:g}": width for width in WIDTHS}
 MORPHED: dict[str, Kind] = {f"morphnet {kind}": kind for kind in ("mult-adds", "latency")}
 """Arms by their names: the width of those that are narrower throughout, what MorphNet has less of."""
 
-TUNED = "morphnet latency tuned"
-PRUNED = ("netadapt", *MORPHED, TUNED)
+TUNED: dict[str, Kind] = {f"{name} tuned": kind for name, kind in MORPHED.items()}
+RELATIVE = "morphnet latency relative"
+PRUNED = ("netadapt", *MORPHED, *TUNED, RELATIVE)
 NAMES = (*NARROWER, *PRUNED)
 LONGEST_FIRST = (*PRUNED, *reversed(NARROWER))
 
@@ -77,12 +79,17 @@ def main() -> None:
     settings = {"images": str(options.images), "epochs": str(options.epochs)}
     state = figures.State("pruned_channels", options, **settings)
     whole = figures.TrainedState("pruned_channels", options, **settings)
-    missing = sorted(set(range(options.seeds)) - {row["seed"] for row in whole.rows("seed")})
+    missing = sorted(set(range(options.seeds)) - {row["seed"] for row in whole_rows(whole)})
     if missing:
         images(state, Path(options.folder), options.images)
     for seed in missing:
         whole.add("seed", seed=seed, arms=[asdict(arm) for arm in arms_of(state, options.epochs, seed)])
     report(options, whole)
+
+
+def whole_rows(state: figures.State) -> list[dict[str, Any]]:
+    """Return the rows of seeds that have all of the arms: one that lacks some is trained and measured anew."""
+    return [row for row in state.rows("seed") if {arm["name"] for arm in row["arms"]} >= set(NAMES)]
 
 
 @dataclass(frozen=True)
@@ -151,8 +158,11 @@ class Study:
         elif name in MORPHED:
             model = self._expanded(MORPHED[name], seed)
             accuracy = self._trained(model, seed, self._epochs)
-        elif name == TUNED:
-            model = self._shrunk(seed)
+        elif name == RELATIVE:
+            model = self._expanded("latency", seed, relative=True)
+            accuracy = self._trained(model, seed, self._epochs)
+        elif name in TUNED:
+            model = self._shrunk(TUNED[name], seed)
             accuracy = self._trained(model, seed, self._epochs - self._epochs // 2)
         else:
             model, accuracy = self._adapted(seed)
@@ -184,14 +194,16 @@ class Study:
         assert accuracy is not None
         return found.model, accuracy
 
-    def _expanded(self, kind: Kind, seed: int) -> Any:
-        """Return what MorphNet finds, untrained: all epochs went into shrinking."""
+    def _expanded(self, kind: Kind, seed: int, *, relative: bool = False) -> Any:
+        """Return what MorphNet finds, untrained: all epochs went into shrinking. `relative` scales are in units of their group's."""
         morph, budget = self._morphed(kind, seed, self._epochs)
+        if relative:
+            normalize(morph)
         return morph.expanded(budget)
 
-    def _shrunk(self, seed: int) -> Any:
-        """Return what MorphNet finds by latency, with its weights: half of the epochs went into shrinking."""
-        morph, budget = self._morphed("latency", seed, self._epochs // 2)
+    def _shrunk(self, kind: Kind, seed: int) -> Any:
+        """Return what MorphNet finds, with its weights: half of the epochs went into shrinking."""
+        morph, budget = self._morphed(kind, seed, self._epochs // 2)
         return morph.shrunk(budget)
 
     def _morphed(self, kind: Kind, seed: int, epochs: int) -> tuple[MorphNet, float]:
@@ -219,6 +231,14 @@ class Study:
         return accuracy
 
 
+def normalize(morph: MorphNet) -> None:
+    """Bring the scales of each group's living channels to a root mean square of 1."""
+    for number, norms in norms_of(morph.structure).items():
+        scales = morph.scales(number)[morph.kept()[number]]
+        for norm in norms:
+            norm.gamma.assign(norm.gamma / np.sqrt(np.mean(scales**2)))
+
+
 def latencies_ms(structures: Mapping[str, Structure], results: Path) -> dict[str, float]:
     """Return the latency of each network, measured as a table's networks are."""
     networks = [network_of_graph(name, structure.graph, structure.output) for name, structure in structures.items()]
@@ -229,7 +249,7 @@ def latencies_ms(structures: Mapping[str, Structure], results: Path) -> dict[str
 
 def report(options: figures.Options, state: figures.State) -> None:
     """Print all arms, and how much more accurate the pruned ones are than narrower ones of their latency and of their mult-adds."""
-    rows = sorted((row for row in state.rows("seed") if row["seed"] < options.seeds), key=lambda row: row["seed"])
+    rows = sorted((row for row in whole_rows(state) if row["seed"] < options.seeds), key=lambda row: row["seed"])
     seeds = [{arm["name"]: Arm(**arm) for arm in row["arms"]} for row in rows]
     arms = {name: [seed[name] for seed in seeds] for name in NAMES}
     figures.table(
@@ -251,7 +271,7 @@ def report(options: figures.Options, state: figures.State) -> None:
             gain = gains[name, by] = gained(seeds, name, by)
             said.append(f"{name} at equal {by} {points(gain.by_seed)}{gain.bound}")
     print("\n".join(said))
-    budgeted = [arm for name in ("netadapt", "morphnet latency", TUNED) for arm in arms[name]]
+    budgeted = [arm for name in PRUNED if MORPHED.get(name) != "mult-adds" != TUNED.get(name) for arm in arms[name]]
     off = np.array([arm.predicted_ms / arm.latency_ms - 1 for arm in budgeted if arm.predicted_ms is not None])
     predicted = f"predicted latency of {len(off)} off by {np.abs(off).mean():.1%} on average, at most {np.abs(off).max():.1%}"
     of_latency, of_mult_adds = (gains[f"morphnet {kind}", "latency"] for kind in ("latency", "mult-adds"))

@@ -75,7 +75,7 @@ class MorphNet:
         """Return which channels are alive, by the numbers of the groups that have batch norm; of a dead one the largest scale stays."""
         found = {}
         for number in self._norms:
-            scales = self._scales(number)
+            scales = self.scales(number)
             mask = scales > self.threshold
             mask[np.argmax(scales)] = True
             found[number] = mask
@@ -95,15 +95,13 @@ class MorphNet:
         if budget is None:
             return self.structure.shrunk(self.kept())
         widths = self._within(budget)
-        return self.structure.shrunk({number: largest(self._scales(number), widths[number]) for number in self._norms})
+        return self.structure.shrunk({number: largest(self.scales(number), widths[number]) for number in self._norms})
 
     def expanded(self, budget: float) -> Any:
         """Return a new, untrained model: the channels that are alive, as much wider as the budget of the resource allows.
 
-        Where more is alive than that, as where nothing died, some that are alive are left out: those of the smallest scales in units of the
-        root mean square of their group's. Batch norm behind a group can make the common factor of its scales immaterial, so that training
-        shrinks a costly group as a whole, at no loss; by their bare size its channels would go first, nearly all. Raises ConfigError
-        where even a channel of each group exceeds the budget.
+        Where more is alive than that, as where nothing died, those of the smallest scales are left out. Raises ConfigError where even a
+        channel of each group exceeds the budget.
         """
         return self.structure.resized(expand(self._within(budget), self.resource, budget, self._multiple))
 
@@ -114,10 +112,9 @@ class MorphNet:
         """
         alive, ranked = self.alive(), []
         for number, mask in self.kept().items():
-            scales = np.sort(self._scales(number)[mask])
-            size = np.sqrt(np.mean(scales**2))
+            scales = np.sort(self.scales(number)[mask])
             # Of equal scales, as before any training, all groups lose their share.
-            ranked += [(scale / size, rank / len(scales), number) for rank, scale in enumerate(scales[:-1])]
+            ranked += [(scale, rank / len(scales), number) for rank, scale in enumerate(scales[:-1])]
         numbers = [number for _, _, number in sorted(ranked)]
 
         def without(count: int) -> list[int]:
@@ -139,7 +136,8 @@ class MorphNet:
             first.gamma.regularizer = first.gamma.regularizer.before
         trace_anew(self.structure.model)
 
-    def _scales(self, number: int) -> npt.NDArray[np.float64]:
+    def scales(self, number: int) -> npt.NDArray[np.float64]:
+        """Return the size of the scale of each channel of a group that has batch norm, the largest where several scale it."""
         each = []
         for norm in self._norms[number]:
             position = self.structure.layers[norm.name].output
