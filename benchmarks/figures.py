@@ -45,6 +45,7 @@ _HELP = {
     "seeds": "with how many seeds",
     "trials": "how many candidates a search tries",
     "processes": "processes that a comparison counts",
+    "ways": "1: other ways of what is compared, too",
     "truths": "processes that the truth is the median of",
 }
 

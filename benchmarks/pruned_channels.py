@@ -3,13 +3,13 @@
 MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network has as many steps of training behind
 it; what a method spends on finding its channels (NetAdapt on cuts that were not taken, MorphNet on shrinking) comes on top. MorphNet is
 weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. What it finds is trained
-from new weights, as in the paper, by which the figure is judged. Two other ways are beside that: "relative" takes scales in units of their
-group's, "tuned" spends half of the epochs on shrinking and the others on what is left, whose weights stay, so that nothing comes on top.
-All networks of a seed are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is interpolated.
-Intervals are Student's, over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed may be
-another machine's.
+from new weights, as in the paper, by which the figure is judged. `--ways 1` has other ways beside that: "relative" takes scales in units of
+their group's, "tuned" spends half of the epochs on shrinking and the others on what is left, whose weights stay, so that nothing comes on
+top. All networks of a seed are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is
+interpolated. Intervals are Student's, over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed
+may be another machine's.
 
-At the defaults a seed takes about two hours on two slow cores, the table 9 minutes; on a GPU more images, epochs and seeds can be afforded.
+At the defaults a seed takes 70 to 80 minutes on two slow cores, the table 9; on a GPU more images, epochs and seeds can be afforded.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ MORPHED: dict[str, Kind] = {f"morphnet {kind}": kind for kind in ("mult-adds", "
 
 TUNED: dict[str, Kind] = {f"{name} tuned": kind for name, kind in MORPHED.items()}
 RELATIVE = "morphnet latency relative"
-PRUNED = ("netadapt", *MORPHED, *TUNED, RELATIVE)
-NAMES = (*NARROWER, *PRUNED)
-LONGEST_FIRST = (*PRUNED, *reversed(NARROWER))
+PRUNED = ("netadapt", *MORPHED)
+WAYS = (*TUNED, RELATIVE)
+BY_LATENCY = ("netadapt", "morphnet latency", "morphnet latency tuned", RELATIVE)
+"""Whose budget is one of latency."""
 
 KEPT = (1, 2, 3)
 """Which of MobileNetV2's five strides stay: its final map is 4x4."""
@@ -75,21 +76,23 @@ Floats = npt.NDArray[np.float64]
 
 def main() -> None:
     """Do what is missing of it all, and compare."""
-    options = figures.arguments(__doc__, folder="../shared/data", images=20_000, epochs=6, seeds=3)
+    options = figures.arguments(__doc__, folder="../shared/data", images=20_000, epochs=6, seeds=3, ways=0)
+    pruned = (*PRUNED, *WAYS) if options.ways else PRUNED
     settings = {"images": str(options.images), "epochs": str(options.epochs)}
     state = figures.State("pruned_channels", options, **settings)
     whole = figures.TrainedState("pruned_channels", options, **settings)
-    missing = sorted(set(range(options.seeds)) - {row["seed"] for row in whole_rows(whole)})
+    missing = sorted(set(range(options.seeds)) - set(seeds_with(pruned, whole)))
     if missing:
         images(state, Path(options.folder), options.images)
     for seed in missing:
-        whole.add("seed", seed=seed, arms=[asdict(arm) for arm in arms_of(state, options.epochs, seed)])
-    report(options, whole)
+        whole.add("seed", seed=seed, arms=[asdict(arm) for arm in arms_of(state, options.epochs, seed, pruned)])
+    report(options, whole, pruned)
 
 
-def whole_rows(state: figures.State) -> list[dict[str, Any]]:
-    """Return the rows of seeds that have all of the arms: one that lacks some is trained and measured anew."""
-    return [row for row in state.rows("seed") if {arm["name"] for arm in row["arms"]} >= set(NAMES)]
+def seeds_with(pruned: Sequence[str], state: figures.State) -> dict[int, dict[str, Arm]]:
+    """Return the arms of each seed that has these, by their names, measured last; one that lacks some is to be measured anew."""
+    rows = {row["seed"]: {arm["name"]: Arm(**arm) for arm in row["arms"]} for row in state.rows("seed")}
+    return {seed: arms for seed, arms in sorted(rows.items()) if arms.keys() >= set(pruned)}
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Arm:
     latency_ms: float
 
 
-def arms_of(state: figures.State, epochs: int, seed: int) -> list[Arm]:
+def arms_of(state: figures.State, epochs: int, seed: int, pruned: Sequence[str]) -> list[Arm]:
     """Do what is missing of a seed: the device's table, its trainings, then the latencies of all of its networks."""
     study = partial(Study, state.folder, epochs)
     if not state.rows("table"):
@@ -112,16 +115,16 @@ def arms_of(state: figures.State, epochs: int, seed: int) -> list[Arm]:
         state.harness("table", "build", "--network", str(state.folder / "base.toml"), *how)
         state.add("table")
     done = {row["name"] for row in state.rows("trained") if row["seed"] == seed}
-    for (name, _), found in at_once(study, [(name, seed) for name in LONGEST_FIRST if name not in done]):
+    for (name, _), found in at_once(study, [(name, seed) for name in (*pruned, *reversed(NARROWER)) if name not in done]):
         state.add("trained", name=name, seed=seed, accuracy=found)
     accuracy = {row["name"]: row["accuracy"] for row in state.rows("trained") if row["seed"] == seed}
     table = table_in(state.folder)
-    structures = {name: Structure(load_model(state.folder / file_of(name, seed))) for name in NAMES}
+    structures = {name: Structure(load_model(state.folder / file_of(name, seed))) for name in (*NARROWER, *pruned)}
     latency_ms = latencies_ms(structures, state.folder)
     arms = []
     for name, structure in structures.items():
         predicted_ms = None
-        if name in PRUNED:  # narrower ones have additions that the table's network has not
+        if name in pruned:  # narrower ones have additions that the table's network has not
             latency = table.latency(structure.channels)
             predicted_ms = latency.of(latency.nearest(structure.widths))
         arms.append(Arm(name, accuracy[name], structure.graph.costs().mult_adds, predicted_ms, latency_ms[name]))
@@ -247,11 +250,10 @@ def latencies_ms(structures: Mapping[str, Structure], results: Path) -> dict[str
     return {name: one.latency_ms for name, one in zip(structures, taken, strict=True)}
 
 
-def report(options: figures.Options, state: figures.State) -> None:
+def report(options: figures.Options, state: figures.State, pruned: Sequence[str]) -> None:
     """Print all arms, and how much more accurate the pruned ones are than narrower ones of their latency and of their mult-adds."""
-    rows = sorted((row for row in whole_rows(state) if row["seed"] < options.seeds), key=lambda row: row["seed"])
-    seeds = [{arm["name"]: Arm(**arm) for arm in row["arms"]} for row in rows]
-    arms = {name: [seed[name] for seed in seeds] for name in NAMES}
+    seeds = [arms for seed, arms in seeds_with(pruned, state).items() if seed < options.seeds]
+    arms = {name: [seed[name] for seed in seeds] for name in (*NARROWER, *pruned)}
     figures.table(
         ("network", "latency ms", "mult-adds M", "accuracy", "its seeds"),
         [
@@ -266,12 +268,12 @@ def report(options: figures.Options, state: figures.State) -> None:
         ],
     )
     said, gains = [], {}
-    for name in PRUNED:
+    for name in pruned:
         for by in ("latency", "mult-adds"):
             gain = gains[name, by] = gained(seeds, name, by)
             said.append(f"{name} at equal {by} {points(gain.by_seed)}{gain.bound}")
     print("\n".join(said))
-    budgeted = [arm for name in PRUNED if MORPHED.get(name) != "mult-adds" != TUNED.get(name) for arm in arms[name]]
+    budgeted = [arm for name in BY_LATENCY if name in pruned for arm in arms[name]]
     off = np.array([arm.predicted_ms / arm.latency_ms - 1 for arm in budgeted if arm.predicted_ms is not None])
     predicted = f"predicted latency of {len(off)} off by {np.abs(off).mean():.1%} on average, at most {np.abs(off).max():.1%}"
     of_latency, of_mult_adds = (gains[f"morphnet {kind}", "latency"] for kind in ("latency", "mult-adds"))
