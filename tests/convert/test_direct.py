@@ -41,7 +41,7 @@ def candidate(name: str, seed: int) -> Network:
 
 CANDIDATE_OF_OFA = candidate("ofa", 4)
 NETWORKS = [*map(zoo, ZOO), candidate("mnasnet", 0), CANDIDATE_OF_OFA, candidate("zoph_le_strides", 2)]
-LONG = ("nasnet_a_mobile", CANDIDATE_OF_OFA.name)
+LONG = ("nasnet_a_mobile", "inception_v2", CANDIDATE_OF_OFA.name)
 MADE = [pytest.param(network, marks=pytest.mark.long if network.name in LONG else ()) for network in NETWORKS]
 
 

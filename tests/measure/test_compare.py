@@ -100,6 +100,7 @@ def test_both_sides_are_stored_with_their_samples(doubled: Comparison, folder: P
     assert orders == [in_order if position % 2 == 0 else in_order[::-1] for position in range(len(orders))]
 
 
+@pytest.mark.long
 def test_one_model_is_compared_on_two_runtimes(folder: Path) -> None:
     devices = ("local", "local-tflite-runtime")
     found = compare(folder / "add.tflite", devices=devices, processes=LEAST, inventory=INVENTORY, results=folder / "runtimes")

@@ -57,6 +57,7 @@ def test_an_estimate_ranks_weights_as_the_exact_diagonal_does(trained: tuple[Any
         assert spearmanr(diagonal.ravel(), estimated[path].ravel()).statistic > least
 
 
+@pytest.mark.long
 def test_estimates_hold_for_convolutions() -> None:
     import keras
     from keras import layers

@@ -150,7 +150,7 @@ def test_an_interval_is_wider_away_from_the_networks_of_the_calibration(bare: La
     assert half_width(table, far) / table.predict(far).latency_ms > 1.2 * half_width(table, near) / table.predict(near).latency_ms
 
 
-@pytest.mark.parametrize("count", [6, 20])
+@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.long)])
 def test_intervals_hold_95_percent_of_measurements(bare: LatencyTable, count: int) -> None:
     inside = [held for seed in range(40) for held in covered(bare, np.random.default_rng(seed), count)]
     assert 0.9 < np.mean(inside) < 0.98
