@@ -326,7 +326,9 @@ def points(gains: Floats) -> str:
 
 
 def interval(gains: Floats) -> tuple[float, float]:
-    """Return the 95% interval of the mean over seeds, Student's."""
+    """Return the 95% interval of the mean over seeds, Student's; one seed bounds nothing."""
+    if len(gains) < 2:
+        return -math.inf, math.inf
     half = student(len(gains) - 1) * float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
     return float(gains.mean()) - half, float(gains.mean()) + half
 

@@ -17,7 +17,10 @@ Kind = Literal["latency", "mult-adds", "parameters"]
 
 
 class Resource(Protocol):
-    """An amount that follows from the widths of a network's groups of channels, and never falls as one grows."""
+    """An amount that follows from the widths of a network's groups of channels.
+
+    It never falls as one grows (latency: as long as each layer stays in one of its table's grids).
+    """
 
     def of(self, widths: Sequence[int]) -> float:
         """Return the amount; raises ConfigError for widths that it is not known for."""
