@@ -3,7 +3,7 @@
 MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network has as many steps of training behind
 it; what a method spends on finding its channels (NetAdapt on cuts that were not taken, MorphNet on shrinking) comes on top. MorphNet is
 weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. What it finds is trained
-from new weights, as in the paper, by which the figure is judged. `--ways 1` has other ways beside that: "relative" takes scales in units of
+from new weights, as in the paper, by which the figure is judged. `--ways 1` measures other ways beside that: "relative" takes scales in units of
 their group's, "tuned" spends half of the epochs on shrinking and the others on what is left, whose weights stay, so that nothing comes on
 top. All networks of a seed are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is
 interpolated. Intervals are Student's, over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed
@@ -90,9 +90,9 @@ def main() -> None:
 
 
 def seeds_with(pruned: Sequence[str], state: figures.State) -> dict[int, dict[str, Arm]]:
-    """Return the arms of each seed that has these, by their names, measured last; one that lacks some is to be measured anew."""
-    rows = {row["seed"]: {arm["name"]: Arm(**arm) for arm in row["arms"]} for row in state.rows("seed")}
-    return {seed: arms for seed, arms in sorted(rows.items()) if arms.keys() >= set(pruned)}
+    """Return the arms of each seed, by their names, as of the last time that just these were measured side by side."""
+    rows = [(row["seed"], {arm["name"]: Arm(**arm) for arm in row["arms"]}) for row in state.rows("seed")]
+    return dict(sorted({seed: arms for seed, arms in rows if arms.keys() == {*NARROWER, *pruned}}.items()))
 
 
 @dataclass(frozen=True)
