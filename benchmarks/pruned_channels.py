@@ -3,9 +3,9 @@
 MobileNetV2's strides are fitted to the small input, as in `benchmarks.headline`. Every final network has as many steps of training behind
 it; what a method spends on finding its channels (NetAdapt on cuts that were not taken, MorphNet on shrinking) comes on top. MorphNet is
 weighted by mult-adds and by the device's latency table, both with the same share of the resource as their budget. What it finds is trained
-from new weights, as in the paper, by which the figure is judged. `--ways 1` measures other ways beside that: "relative" takes scales in units of
-their group's, "tuned" spends half of the epochs on shrinking and the others on what is left, whose weights stay, so that nothing comes on
-top. All networks of a seed are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is
+from new weights, as in the paper, by which the figure is judged. `--ways 1` measures other ways beside that: "relative" takes scales in
+units of their group's, "tuned" spends half of the epochs on shrinking and the others on what is left, whose weights stay, so that nothing
+comes on top. All networks of a seed are measured side by side; at each one's latency (and mult-adds) the accuracy of the narrower ones is
 interpolated. Intervals are Student's, over seeds. A seed is trained and measured on one machine, by the table of that machine; another seed
 may be another machine's.
 
