@@ -80,19 +80,13 @@ def main() -> None:
     pruned = (*PRUNED, *WAYS) if options.ways else PRUNED
     settings = {"images": str(options.images), "epochs": str(options.epochs)}
     state = figures.State("pruned_channels", options, **settings)
-    whole = figures.TrainedState("pruned_channels", options, **settings)
-    missing = sorted(set(range(options.seeds)) - set(seeds_with(pruned, whole)))
+    whole = figures.TrainedState("pruned_channels_ways" if options.ways else "pruned_channels", options, **settings)
+    missing = sorted(set(range(options.seeds)) - {row["seed"] for row in whole.rows("seed")})
     if missing:
         images(state, Path(options.folder), options.images)
     for seed in missing:
         whole.add("seed", seed=seed, arms=[asdict(arm) for arm in arms_of(state, options.epochs, seed, pruned)])
     report(options, whole, pruned)
-
-
-def seeds_with(pruned: Sequence[str], state: figures.State) -> dict[int, dict[str, Arm]]:
-    """Return the arms of each seed, by their names, as of the last time that just these were measured side by side."""
-    rows = [(row["seed"], {arm["name"]: Arm(**arm) for arm in row["arms"]}) for row in state.rows("seed")]
-    return dict(sorted({seed: arms for seed, arms in rows if arms.keys() == {*NARROWER, *pruned}}.items()))
 
 
 @dataclass(frozen=True)
@@ -252,7 +246,7 @@ def latencies_ms(structures: Mapping[str, Structure], results: Path) -> dict[str
 
 def report(options: figures.Options, state: figures.State, pruned: Sequence[str]) -> None:
     """Print all arms, and how much more accurate the pruned ones are than narrower ones of their latency and of their mult-adds."""
-    seeds = [arms for seed, arms in seeds_with(pruned, state).items() if seed < options.seeds]
+    seeds = [{arm["name"]: Arm(**arm) for arm in row["arms"]} for row in state.rows("seed") if row["seed"] < options.seeds]
     arms = {name: [seed[name] for seed in seeds] for name in (*NARROWER, *pruned)}
     figures.table(
         ("network", "latency ms", "mult-adds M", "accuracy", "its seeds"),
